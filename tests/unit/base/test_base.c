@@ -39,7 +39,8 @@ static void test_err_wrap_keeps_outermost_text(void **state) {
 static void test_str_to_u64_refuses_what_is_no_number(void **state) {
     (void) state;
     uint64_t v = 7;
-    static const char *const bad[] = {"", "-1", "+1", " 1", "1 ", "0x1", "1e3", "18446744073709551616"};
+    static const char *const bad[] = {"",   "-1",  "+1",  " 1",
+                                      "1 ", "0x1", "1e3", "18446744073709551616"};
     for (size_t i = 0; i < array_len(bad); i++) assert_true(str_to_u64(bad[i], UINT64_MAX, &v) < 0);
     assert_int_equal(v, 7);
     assert_int_equal(str_to_u64("18446744073709551615", UINT64_MAX, &v), 0);
@@ -188,7 +189,8 @@ static void test_sys_open_in_root_stays_inside(void **state) {
     auto_fd int root = openat(d, "root", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     assert_int_equal(symlinkat("/etc", root, "abs"), 0);
     assert_int_equal(symlinkat("../../../etc", root, "up"), 0);
-    static const char *const paths[] = {"/etc/passwd", "abs/passwd", "up/passwd", "../../etc/passwd"};
+    static const char *const paths[] = {"/etc/passwd", "abs/passwd", "up/passwd",
+                                        "../../etc/passwd"};
     for (size_t i = 0; i < array_len(paths); i++) {
         auto_fd int fd = sys_open_in_root(root, paths[i], O_RDONLY, 0);
         assert_true(fd >= 0);
