@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* proto/bus/bus.h - connections that carry many streams with credit; the one place that knows nng.
  *
- * Role     frames (u32 big-endian length + Envelope, bus.proto) over nng's stream API. One connection
- *          carries requests, pushes, logs, exec and blobs as streams; a slow reader stops its own
+ * Role     frames (u32 big-endian length + Envelope, bus.proto) over nng's stream API. One
+ * connection carries requests, pushes, logs, exec and blobs as streams; a slow reader stops its own
  *          stream only.
  * Thread   [loop]: every function here and every callback. nng's threads only push on the mailbox.
  * Owns     sockets, threads of nng, queues. Callbacks never run inside a call of this header.
@@ -44,12 +44,12 @@ struct bus_peer {
 
 struct bus_conn_ops {
     void (*up)(void *ctx, struct bus_conn *c);
-    /* The connection is gone; all its streams have had their `closed`. A dialed connection tries again
-     * by itself (100 ms doubling to 5 s, with jitter) unless bus_conn_close was called: then this is
-     * the last callback and C is freed after it. An accepted one is freed after it. */
+    /* The connection is gone; all its streams have had their `closed`. A dialed connection tries
+     * again by itself (100 ms doubling to 5 s, with jitter) unless bus_conn_close was called: then
+     * this is the last callback and C is freed after it. An accepted one is freed after it. */
     void (*down)(void *ctx, struct bus_conn *c, const struct err *why);
-    /* The peer opened a stream. Set ops with bus_stream_accept before returning, or bus_fail it. BODY
-     * is borrowed. NULL member: every request is refused with ENOSYS. */
+    /* The peer opened a stream. Set ops with bus_stream_accept before returning, or bus_fail it.
+     * BODY is borrowed. NULL member: every request is refused with ENOSYS. */
     void (*request)(void *ctx, struct bus_conn *c, struct bus_stream *s, uint32_t method,
                     const uint8_t *body, size_t len);
 };
@@ -62,9 +62,9 @@ struct bus_stream_ops {
     void (*end)(void *ctx, struct bus_stream *s);
     /* bus_send would take more after it had answered -EAGAIN. NULL allowed. */
     void (*writable)(void *ctx, struct bus_stream *s);
-    /* The stream is over and freed after this returns: the last callback, exactly once, never inside a
-     * call. ERR->code is 0 after END in both directions; the peer's error; -ECANCELED after bus_cancel;
-     * -ECONNRESET when the connection broke. */
+    /* The stream is over and freed after this returns: the last callback, exactly once, never
+     * inside a call. ERR->code is 0 after END in both directions; the peer's error; -ECANCELED
+     * after bus_cancel; -ECONNRESET when the connection broke. */
     void (*closed)(void *ctx, struct bus_stream *s, const struct err *err);
 };
 
@@ -96,14 +96,16 @@ must_use int bus_request_pb(struct bus_conn *c, uint32_t method, const ProtobufC
 void bus_stream_accept(struct bus_stream *s, const struct bus_stream_ops *ops, void *ctx);
 struct bus_conn *bus_stream_conn(struct bus_stream *s);
 
-/* Queue one DATA message. 0; -EAGAIN: no credit or connection queue full, nothing was taken, wait for
- * writable(); -EFBIG above BUS_FRAME_MAX; -EPIPE after our END. A message larger than the whole window
- * is allowed when the window is full. */
+/* Queue one DATA message. 0; -EAGAIN: no credit or connection queue full, nothing was taken, wait
+ * for writable(); -EFBIG above BUS_FRAME_MAX; -EPIPE after our END. A message larger than the whole
+ * window is allowed when the window is full. */
 must_use int bus_send(struct bus_stream *s, const void *body, size_t len);
 must_use int bus_send_pb(struct bus_stream *s, const ProtobufCMessage *m);
-void bus_end(struct bus_stream *s);  /* we send no more; harmless twice */
-void bus_fail(struct bus_stream *s, int code, const char *fmt, ...) printf_like(3, 4); /* ERROR to the peer; closed() follows with CODE */
-void bus_cancel(struct bus_stream *s); /* ERROR ECANCELED to the peer; closed() follows with -ECANCELED */
+void bus_end(struct bus_stream *s); /* we send no more; harmless twice */
+void bus_fail(struct bus_stream *s, int code, const char *fmt, ...)
+    printf_like(3, 4); /* ERROR to the peer; closed() follows with CODE */
+void bus_cancel(
+    struct bus_stream *s); /* ERROR ECANCELED to the peer; closed() follows with -ECANCELED */
 
 /* Answer with one message and END; for handlers of simple requests. */
 void bus_answer_pb(struct bus_stream *s, const ProtobufCMessage *m);

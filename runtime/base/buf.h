@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* runtime/base/buf.h - a growing byte string with a mandatory maximum.
  *
- * Thread   one owner. After the first failure (-ENOMEM, -EFBIG) the buffer keeps what it had and every
- *          later append fails with the same code: build first, check once at the end (buf_error).
+ * Thread   one owner. After the first failure (-ENOMEM, -EFBIG) the buffer keeps what it had and
+ * every later append fails with the same code: build first, check once at the end (buf_error).
  */
 #ifndef ORLOP_BASE_BUF_H
 #define ORLOP_BASE_BUF_H
@@ -28,7 +28,7 @@ int buf_puts(struct buf *b, const char *s);
 int buf_putc(struct buf *b, char c);
 int buf_printf(struct buf *b, const char *fmt, ...) printf_like(2, 3);
 void buf_consume(struct buf *b, size_t n); /* drop the first N bytes */
-char *buf_take(struct buf *b);             /* gives the string (never NULL unless an error is set) */
+char *buf_take(struct buf *b); /* gives the string (never NULL unless an error is set) */
 static inline int buf_error(const struct buf *b) {
     return b->error;
 }

@@ -76,7 +76,8 @@ int fd_write_file(int dirfd, const char *path, const char *text) {
 
 static int sync_parent(int dirfd, const char *path) {
     const char *slash = strrchr(path, '/');
-    auto_free char *parent = slash ? mem_strndup(path, (size_t) (slash - path) + 1) : mem_strdup(".");
+    auto_free char *parent =
+        slash ? mem_strndup(path, (size_t) (slash - path) + 1) : mem_strdup(".");
     if (!parent) return -ENOMEM;
     auto_fd int fd = openat(dirfd, parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return -errno;
@@ -86,7 +87,8 @@ static int sync_parent(int dirfd, const char *path) {
 int fd_replace_file(int dirfd, const char *path, const void *data, size_t n, mode_t mode) {
     auto_free char *tmp = mem_printf("%s.new", path);
     if (!tmp) return -ENOMEM;
-    auto_fd int fd = openat(dirfd, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+    auto_fd int fd =
+        openat(dirfd, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
     if (fd < 0) return -errno;
     int r = fd_write_all(fd, data, n);
     if (r == 0 && fsync(fd) < 0) r = -errno;

@@ -33,13 +33,15 @@ must_use ssize_t fd_read_full(int fd, void *buf, size_t n);
 
 /* The whole of PATH below DIRFD, at most MAX bytes (-EFBIG above), with a NUL behind it.
  * *ret_data is the caller's (mem_free). Works for /proc files too. */
-must_use int fd_read_file(int dirfd, const char *path, size_t max, char **ret_data, size_t *ret_len);
+must_use int fd_read_file(int dirfd, const char *path, size_t max, char **ret_data,
+                          size_t *ret_len);
 
 /* Write an existing control file (cgroup, proc) in one write(2). */
 must_use int fd_write_file(int dirfd, const char *path, const char *text);
 
 /* Replace PATH below DIRFD by a file with these bytes: temporary name, fsync, rename, fsync of the
- * directory. After 0 the new content survives power loss; after a failure the old one is untouched. */
+ * directory. After 0 the new content survives power loss; after a failure the old one is untouched.
+ */
 must_use int fd_replace_file(int dirfd, const char *path, const void *data, size_t n, mode_t mode);
 
 /* mkdir -p below DIRFD (AT_FDCWD allowed), every new level with MODE. */

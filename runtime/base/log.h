@@ -13,7 +13,8 @@
 
 enum log_level { LOG_DEBUG = 1, LOG_INFO, LOG_WARN, LOG_ERROR };
 
-/* COMPONENT is kept, not copied. Level from ORLOP_LOG (debug, info, warn, error); info by default. */
+/* COMPONENT is kept, not copied. Level from ORLOP_LOG (debug, info, warn, error); info by default.
+ */
 void log_init(const char *component);
 void log_set_level(enum log_level level);
 void log_event(enum log_level level, const char *ev, const char *fmt, ...) printf_like(3, 4);

@@ -7,8 +7,8 @@
 #include "mem.h"
 #include "str.h"
 
-/* index[] holds 1 + the entry's number, 0 = free. A deleted entry keeps its place in the index until
- * the next rebuild, so probing never has to move anything. */
+/* index[] holds 1 + the entry's number, 0 = free. A deleted entry keeps its place in the index
+ * until the next rebuild, so probing never has to move anything. */
 
 void map_fini(struct map *m) {
     for (size_t i = 0; i < m->n; i++) mem_free(m->entries[i].key);

@@ -12,9 +12,9 @@
 
 #include "err.h"
 
-must_use void *mem_alloc(size_t n);            /* uninitialised */
-must_use void *mem_zalloc(size_t n);           /* zeroed */
-must_use void *mem_array(size_t n, size_t size); /* zeroed; NULL on overflow */
+must_use void *mem_alloc(size_t n);                        /* uninitialised */
+must_use void *mem_zalloc(size_t n);                       /* zeroed */
+must_use void *mem_array(size_t n, size_t size);           /* zeroed; NULL on overflow */
 must_use void *mem_resize(void *p, size_t n, size_t size); /* realloc; P stays valid on failure */
 must_use char *mem_strdup(const char *s);
 must_use char *mem_strndup(const char *s, size_t n);

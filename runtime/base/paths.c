@@ -13,7 +13,8 @@
 #define RUN_DEFAULT "/run/orlop"
 enum { SOCKET_NAME_ROOM = 16 }; /* "/keeper.sock" and a temporary suffix */
 
-static int choose(char *out, const char *given, const char *env, const char *fallback, struct err *err) {
+static int choose(char *out, const char *given, const char *env, const char *fallback,
+                  struct err *err) {
     const char *v = given ? given : getenv(env);
     if (str_empty(v)) v = fallback;
     size_t n = strlen(v);

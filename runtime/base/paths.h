@@ -12,12 +12,11 @@
  *   volumes/NAME/    named volumes                              (agent)
  * RUN (default /run/orlop; ORLOP_RUN_DIR), may vanish at a reboot:
  *   api.sock         CLI, agent -> scheduler (bus)
- *   keeper.sock  proxy.sock  hold.sock                          (agent -> keeper, proxy; anchor -> keeper)
- *   starts  exits  closed                                       start and exit records (keeper, anchor)
- *   fifo/            tmpfs with the containers' stdout and stderr
- *   private/         tmpfs with secrets, configs, /etc files of the tasks
- *   anchor.lock keeper.lock agent.lock proxy.lock scheduler.lock
- *   logs/ROLE.log    stderr of our own processes
+ *   keeper.sock  proxy.sock  hold.sock                          (agent -> keeper, proxy; anchor ->
+ * keeper) starts  exits  closed                                       start and exit records
+ * (keeper, anchor) fifo/            tmpfs with the containers' stdout and stderr private/ tmpfs
+ * with secrets, configs, /etc files of the tasks anchor.lock keeper.lock agent.lock proxy.lock
+ * scheduler.lock logs/ROLE.log    stderr of our own processes
  */
 #ifndef ORLOP_BASE_PATHS_H
 #define ORLOP_BASE_PATHS_H
@@ -28,12 +27,13 @@ enum { PATHS_MAX = 108, PATHS_CGROUP_MAX = 32 };
 
 struct paths {
     char state[PATHS_MAX];
-    char run[PATHS_MAX];     /* short enough for a socket's name behind it */
-    char cgroup[PATHS_CGROUP_MAX]; /* our parent in every hierarchy: "orlop", or "orlop-<8 hex>" when RUN is not the default */
+    char run[PATHS_MAX];           /* short enough for a socket's name behind it */
+    char cgroup[PATHS_CGROUP_MAX]; /* our parent in every hierarchy: "orlop", or "orlop-<8 hex>"
+                                      when RUN is not the default */
 };
 
-/* From the arguments (NULL = not given), else the environment, else the defaults. -ENAMETOOLONG when a
- * socket's name would not fit sun_path, -EINVAL when not absolute. */
+/* From the arguments (NULL = not given), else the environment, else the defaults. -ENAMETOOLONG
+ * when a socket's name would not fit sun_path, -EINVAL when not absolute. */
 must_use int paths_init(struct paths *p, const char *state, const char *run, struct err *err);
 
 /* "RUN/NAME" or "STATE/NAME" in a static-size buffer. */

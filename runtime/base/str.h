@@ -44,8 +44,8 @@ struct strv {
     size_t cap;
 };
 void strv_fini(struct strv *l);
-must_use int strv_add(struct strv *l, const char *s);  /* copies */
-must_use int strv_take(struct strv *l, char *s);       /* TAKES S on success */
+must_use int strv_add(struct strv *l, const char *s); /* copies */
+must_use int strv_take(struct strv *l, char *s);      /* TAKES S on success */
 bool strv_has(const struct strv *l, const char *s);
 void strv_sort(struct strv *l);
 

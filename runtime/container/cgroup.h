@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* runtime/container/cgroup.h - cgroups on v2, v1 and the hybrid, behind one interface.
  *
- * Role     the agent makes, limits, reads and removes; the keeper only opens what clone and join need.
- *          Our parent (paths.cgroup) lies at the top of every hierarchy that is mounted; each mount's
+ * Role     the agent makes, limits, reads and removes; the keeper only opens what clone and join
+ * need. Our parent (paths.cgroup) lies at the top of every hierarchy that is mounted; each mount's
  *          file-system magic is checked first, a plain tmpfs is never written to.
  * Thread   [any]; cgroup_remove may block (RCU, force_empty): the agent's pool only.
  * See      man 7 cgroups; shared notes RUNTIME 6, RUNTIME-6.1 2d
@@ -21,7 +21,7 @@ enum cgroup_mode { CGROUP_MODE_NONE, CGROUP_MODE_V1, CGROUP_MODE_HYBRID, CGROUP_
 struct cgroup_limits { /* 0 = none */
     uint64_t memory_bytes;
     uint64_t memory_reservation_bytes;
-    uint64_t cpu_millis;      /* 1000 = one core */
+    uint64_t cpu_millis;        /* 1000 = one core */
     uint64_t cpu_weight_millis; /* reservation -> shares */
     uint64_t pids;
 };
@@ -36,9 +36,9 @@ struct cgroup_usage {
 enum cgroup_mode cgroup_mode(void); /* looked up once */
 const char *cgroup_mode_name(enum cgroup_mode mode);
 
-/* Make PARENT/NAME everywhere with LIMITS and the default device list. Fails before anything of it is
- * left when a controller that LIMITS needs is missing (the sentence names it). An existing empty one is
- * taken over. */
+/* Make PARENT/NAME everywhere with LIMITS and the default device list. Fails before anything of it
+ * is left when a controller that LIMITS needs is missing (the sentence names it). An existing empty
+ * one is taken over. */
 must_use int cgroup_make(const char *parent, const char *name, const struct cgroup_limits *limits,
                          struct err *err);
 must_use int cgroup_read_usage(const char *parent, const char *name, struct cgroup_usage *ret);
@@ -57,9 +57,10 @@ must_use int cgroup_list(const char *parent, struct strv *ret);
 /* v2 and hybrid: directory fd for CLONE_INTO_CGROUP; -ENOENT where there is no v2 tree. */
 must_use int cgroup_open_v2(const char *parent, const char *name);
 
-/* v1 and hybrid: descriptors of the `tasks` file of each v1 hierarchy; the child writes "0" to each.
- * Returns their number (at most CGROUP_JOIN_MAX), the caller closes them. */
+/* v1 and hybrid: descriptors of the `tasks` file of each v1 hierarchy; the child writes "0" to
+ * each. Returns their number (at most CGROUP_JOIN_MAX), the caller closes them. */
 enum { CGROUP_JOIN_MAX = 16 };
-must_use int cgroup_open_tasks(const char *parent, const char *name, int fds[static CGROUP_JOIN_MAX]);
+must_use int cgroup_open_tasks(const char *parent, const char *name,
+                               int fds[static CGROUP_JOIN_MAX]);
 
 #endif

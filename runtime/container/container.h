@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-/* runtime/container/container.h - clone a sandbox and exec into one: the part that the keeper links.
+/* runtime/container/container.h - clone a sandbox and exec into one: the part that the keeper
+ * links.
  *
- * Role     container_spawn() clones a child that builds its own namespaces, network, mounts and limits
- *          (container/child.c: the ordered phases as a table), reports over a pipe and waits for the go
- *          byte; container_exec() starts one more process inside. No policy, no names looked up but
- *          users in the container's own /etc/passwd and /etc/group.
- * Thread   [keeper]: single-threaded callers only. libc only: no protobuf-c allocation in the child.
- * See      shared notes RUNTIME 1, 5, 7; OCI runtime spec 1.0.2, config-linux.md
+ * Role     container_spawn() clones a child that builds its own namespaces, network, mounts and
+ * limits (container/child.c: the ordered phases as a table), reports over a pipe and waits for the
+ * go byte; container_exec() starts one more process inside. No policy, no names looked up but users
+ * in the container's own /etc/passwd and /etc/group. Thread   [keeper]: single-threaded callers
+ * only. libc only: no protobuf-c allocation in the child. See      shared notes RUNTIME 1, 5, 7;
+ * OCI runtime spec 1.0.2, config-linux.md
  */
 #ifndef ORLOP_CONTAINER_H
 #define ORLOP_CONTAINER_H
@@ -18,9 +19,9 @@
 #include "keeper.pb-c.h"
 #include "runtime/base/err.h"
 
-/* What the child writes to status_fd, once, when a phase fails; then it ends with code 127. The end of
- * the file without a report means that execve succeeded (the fd is CLOEXEC) or that the child was
- * killed: look at the pidfd. */
+/* What the child writes to status_fd, once, when a phase fails; then it ends with code 127. The end
+ * of the file without a report means that execve succeeded (the fd is CLOEXEC) or that the child
+ * was killed: look at the pidfd. */
 struct container_report {
     int32_t error; /* errno, positive */
     char phase[32];
@@ -33,7 +34,8 @@ struct container_process {
     int status_fd; /* non-blocking read end */
     int go_fd;     /* write one byte: exec. Closing it without one ends the child. Nothing of the
                     * workload has run before. */
-    uint64_t start_ticks; /* /proc/PID/stat field 22: tells this process from a later one of the pid */
+    uint64_t
+        start_ticks; /* /proc/PID/stat field 22: tells this process from a later one of the pid */
 };
 
 struct container_host {
@@ -46,27 +48,28 @@ struct container_host {
  * On failure nothing lives and RET is untouched. */
 must_use int container_spawn(const Orlop__SandboxSpec *spec, const int *fds, size_t n_fds,
                              const struct container_host *host, const char *stdout_path,
-                             const char *stderr_path, struct container_process *ret, struct err *err);
+                             const char *stderr_path, struct container_process *ret,
+                             struct err *err);
 
 struct container_exec {
-    int target_pidfd;    /* the sandbox's pid 1 */
+    int target_pidfd; /* the sandbox's pid 1 */
     pid_t target_pid;
     const char *cgroup_parent;
-    const char *cgroup;  /* SandboxSpec.cgroup; on v2 the group that pid 1 is in now is used */
-    int stdio[3];        /* borrowed; ignored with tty */
+    const char *cgroup; /* SandboxSpec.cgroup; on v2 the group that pid 1 is in now is used */
+    int stdio[3];       /* borrowed; ignored with tty */
     bool tty;
-    int devpts_fd;       /* tty: the container's devpts mount (container_open_devpts) */
+    int devpts_fd; /* tty: the container's devpts mount (container_open_devpts) */
 };
 
-/* Start EXEC inside. The same report pipe and pidfd as container_spawn; no go byte (go_fd is -1). With
- * tty *ret_master is the pty's master, the caller's; else -1. Capabilities, seccomp, no_new_privs,
- * user, groups, rlimits as for the sandbox's pid 1. */
+/* Start EXEC inside. The same report pipe and pidfd as container_spawn; no go byte (go_fd is -1).
+ * With tty *ret_master is the pty's master, the caller's; else -1. Capabilities, seccomp,
+ * no_new_privs, user, groups, rlimits as for the sandbox's pid 1. */
 must_use int container_exec(const Orlop__KeeperExec *exec, const int *fds, size_t n_fds,
                             const struct container_exec *where, struct container_process *ret,
                             int *ret_master, struct err *err);
 
-/* The devpts instance inside the mount namespace of PIDFD's process, as an fd for openat("ptmx"); found
- * without walking a path that the workload controls (checks the file system's magic). */
+/* The devpts instance inside the mount namespace of PIDFD's process, as an fd for openat("ptmx");
+ * found without walking a path that the workload controls (checks the file system's magic). */
 must_use int container_open_devpts(int pidfd, struct err *err);
 
 #endif

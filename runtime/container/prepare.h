@@ -13,20 +13,20 @@
 
 #include "runtime/base/err.h"
 
-/* A detached overlay mount of LAYERS (top first, absolute directories) with UPPER and WORK (made by the
- * caller, same file system). SCRATCH is an empty directory of ours to attach it to for a moment. Works
- * on 6.1 (mount(2) with cwd /proc/self/fd and fd numbers as names; the length is checked). Returns an
- * fd or a negative errno. */
+/* A detached overlay mount of LAYERS (top first, absolute directories) with UPPER and WORK (made by
+ * the caller, same file system). SCRATCH is an empty directory of ours to attach it to for a
+ * moment. Works on 6.1 (mount(2) with cwd /proc/self/fd and fd numbers as names; the length is
+ * checked). Returns an fd or a negative errno. */
 must_use int prepare_overlay(const char *const *layers, size_t n_layers, const char *upper,
                              const char *work, const char *scratch, struct err *err);
 
-/* A detached clone of SOURCE (fd-walked, symlinks in the last component are followed) for a bind mount.
- * RECURSIVE includes the mounts below. *ret_file: it is no directory. */
+/* A detached clone of SOURCE (fd-walked, symlinks in the last component are followed) for a bind
+ * mount. RECURSIVE includes the mounts below. *ret_file: it is no directory. */
 must_use int prepare_bind(const char *source, bool recursive, bool read_only, bool *ret_file,
                           struct err *err);
 
-/* The default capability set plus ADD minus DROP (names as in the manifest; "ALL"). -EINVAL names the
- * unknown one. */
+/* The default capability set plus ADD minus DROP (names as in the manifest; "ALL"). -EINVAL names
+ * the unknown one. */
 must_use int prepare_caps(char *const *add, size_t n_add, char *const *drop, size_t n_drop,
                           uint64_t *ret, struct err *err);
 

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /* runtime/image/image.h - the node's image store: content-addressed, shared by all tasks.
  *
- * Layout   DIR (0700): blobs/sha256/HEX (OCI blobs), layers/HEX/ (unpacked by diff id), index.json (OCI
- *          image layout index; names as org.opencontainers.image.ref.name), tmp/. A blob or layer is
+ * Layout   DIR (0700): blobs/sha256/HEX (OCI blobs), layers/HEX/ (unpacked by diff id), index.json
+ * (OCI image layout index; names as org.opencontainers.image.ref.name), tmp/. A blob or layer is
  *          there whole or not at all: temporary name, fsync, rename.
- * Role     everything from outside is hostile: digests verified while streaming, output bytes, entries
- *          and depth limited, extraction by dirfd with openat2 into an empty root.
- * Thread   [pool]: all functions may block; calls on one store are serialised inside (a mutex).
- * See      OCI image-spec v1.1 (image-layout.md, layer.md, config.md)
+ * Role     everything from outside is hostile: digests verified while streaming, output bytes,
+ * entries and depth limited, extraction by dirfd with openat2 into an empty root. Thread   [pool]:
+ * all functions may block; calls on one store are serialised inside (a mutex). See      OCI
+ * image-spec v1.1 (image-layout.md, layer.md, config.md)
  */
 #ifndef ORLOP_IMAGE_H
 #define ORLOP_IMAGE_H
@@ -39,7 +39,7 @@ void image_config_fini(struct image_config *c);
 
 struct image_info {
     char digest[IMAGE_DIGEST_MAX]; /* of the manifest */
-    struct strv names;             /* normalised: "docker.io/library/nginx:latest" is shown "nginx:latest" */
+    struct strv names; /* normalised: "docker.io/library/nginx:latest" is shown "nginx:latest" */
     uint64_t size_bytes;
     int64_t created_unix_ms;
     char arch[32], os[32];
@@ -48,19 +48,21 @@ struct image_info {
 };
 void image_info_fini(struct image_info *i);
 
-/* Import what FD (a pipe or file) holds: a tar of an OCI layout, of `docker save`, or of a root file
- * system (told apart by what is in it; also compressed by gzip or zstd). NAME "" = the names inside
+/* Import what FD (a pipe or file) holds: a tar of an OCI layout, of `docker save`, or of a root
+ * file system (told apart by what is in it; also compressed by gzip or zstd). NAME "" = the names
+ * inside
  * (-EINVAL when there are none). On success the images are whole, unpacked, named and fsynced. On
  * failure nothing is left. */
 must_use int image_import(struct image_store *s, int fd, const char *name, struct image_info *ret,
                           struct err *err);
 
 /* NAME, digest, or unambiguous digest prefix (>= 12 hex) -> manifest digest. -ENOENT. */
-must_use int image_resolve(struct image_store *s, const char *name, char ret[static IMAGE_DIGEST_MAX],
-                           struct err *err);
+must_use int image_resolve(struct image_store *s, const char *name,
+                           char ret[static IMAGE_DIGEST_MAX], struct err *err);
 must_use int image_read_config(struct image_store *s, const char *digest, struct image_config *ret,
                                struct err *err);
-/* Directories of the unpacked layers, top first (as overlay wants them). Unpacks what is missing. */
+/* Directories of the unpacked layers, top first (as overlay wants them). Unpacks what is missing.
+ */
 must_use int image_layers(struct image_store *s, const char *digest, struct strv *ret,
                           struct err *err);
 must_use int image_inspect(struct image_store *s, const char *name, struct image_info *ret,
@@ -68,9 +70,9 @@ must_use int image_inspect(struct image_store *s, const char *name, struct image
 must_use int image_list(struct image_store *s, struct image_info **ret, size_t *ret_n,
                         struct err *err);
 
-/* Remove the name (or, given a digest, all its names), then what nothing refers to any more. IN_USE are
- * the manifest digests that tasks on this node use: -EBUSY (the sentence names one) unless FORCE, which
- * removes the name but never what is in use. */
+/* Remove the name (or, given a digest, all its names), then what nothing refers to any more. IN_USE
+ * are the manifest digests that tasks on this node use: -EBUSY (the sentence names one) unless
+ * FORCE, which removes the name but never what is in use. */
 struct image_removed {
     struct strv untagged, deleted;
     uint64_t freed_bytes;

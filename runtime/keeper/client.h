@@ -27,12 +27,14 @@ must_use int keeper_client_send(struct keeper_client *c, const Orlop__KeeperRequ
                                 const int *fds, size_t n_fds, struct err *err);
 
 /* One message: *ret is freed by keeper_message_free; *ret_fd is the descriptor that came along (the
- * caller's) or -1. -EAGAIN: none waits; -ECONNRESET: the keeper is gone; -EBADMSG: it talks nonsense. */
+ * caller's) or -1. -EAGAIN: none waits; -ECONNRESET: the keeper is gone; -EBADMSG: it talks
+ * nonsense. */
 must_use int keeper_client_read(struct keeper_client *c, Orlop__KeeperMessage **ret, int *ret_fd,
                                 struct err *err);
 void keeper_message_free(Orlop__KeeperMessage *m);
 
-must_use int proxy_client_send(struct keeper_client *c, const Orlop__ProxyWant *want, struct err *err);
+must_use int proxy_client_send(struct keeper_client *c, const Orlop__ProxyWant *want,
+                               struct err *err);
 must_use int proxy_client_read(struct keeper_client *c, Orlop__ProxyReply **ret, struct err *err);
 void proxy_reply_free(Orlop__ProxyReply *r);
 

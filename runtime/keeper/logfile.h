@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /* runtime/keeper/logfile.h - the log files' format, and the reader (agent: `orlop logs`).
  *
- * Format   STATE/tasks/ID/log/: N.log holds the exact bytes, N.idx fixed records {time_unix_ns, stream,
- *          offset} in order; a record covers the bytes from its offset to the next record's (or the
+ * Format   STATE/tasks/ID/log/: N.log holds the exact bytes, N.idx fixed records {time_unix_ns,
+ * stream, offset} in order; a record covers the bytes from its offset to the next record's (or the
  *          end). The highest N is the current file. Written by the keeper: record before bytes,
- *          splice(2) at an explicit offset. A record whose offset equals the file's end covers nothing.
- * Thread   [pool] for reads.
+ *          splice(2) at an explicit offset. A record whose offset equals the file's end covers
+ * nothing. Thread   [pool] for reads.
  */
 #ifndef ORLOP_KEEPER_LOGFILE_H
 #define ORLOP_KEEPER_LOGFILE_H
@@ -17,8 +17,8 @@
 
 struct log_record {
     int64_t time_unix_ns;
-    uint64_t offset_stream; /* offset << 2 | stream; stream: 1 stdout, 2 stderr, 3 dropped bytes (offset
-                             * unchanged, the count is in the next word) */
+    uint64_t offset_stream; /* offset << 2 | stream; stream: 1 stdout, 2 stderr, 3 dropped bytes
+                             * (offset unchanged, the count is in the next word) */
 };
 
 enum { LOGFILE_LINE_MAX = 64 * 1024 };
@@ -28,7 +28,7 @@ struct log_line {
     int64_t time_unix_ns; /* of its first byte */
     const char *text;     /* with its newline, if it has one; borrowed until the next call */
     size_t len;
-    bool partial;         /* cut at LOGFILE_LINE_MAX, or the stream goes on without a newline yet */
+    bool partial; /* cut at LOGFILE_LINE_MAX, or the stream goes on without a newline yet */
 };
 
 struct log_reader;
@@ -36,11 +36,12 @@ struct log_reader;
 /* Read DIR from SINCE (unix ns, 0 = all), or its last TAIL lines (-1 = all). */
 must_use int log_reader_open(const char *dir, int64_t since_unix_ns, int64_t tail,
                              struct log_reader **ret, struct err *err);
-/* The next whole line. Per-stream order is exact; lines of the two streams come in order of their first
- * byte. 1 = a line; 0 = nothing more for now (call again when the directory changed; FLUSH: hand out
- * an unfinished line as partial, the task has ended). Survives rotation; lines rotated away are
- * skipped. */
-must_use int log_reader_next(struct log_reader *r, bool flush, struct log_line *ret, struct err *err);
+/* The next whole line. Per-stream order is exact; lines of the two streams come in order of their
+ * first byte. 1 = a line; 0 = nothing more for now (call again when the directory changed; FLUSH:
+ * hand out an unfinished line as partial, the task has ended). Survives rotation; lines rotated
+ * away are skipped. */
+must_use int log_reader_next(struct log_reader *r, bool flush, struct log_line *ret,
+                             struct err *err);
 /* inotify fd for the directory, readable when something may have been added. */
 int log_reader_fd(const struct log_reader *r);
 void log_reader_free(struct log_reader *r);

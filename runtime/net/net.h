@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-/* runtime/net/net.h - the node's network: devices, routes, nft tables, conntrack, from one wanted view.
+/* runtime/net/net.h - the node's network: devices, routes, nft tables, conntrack, from one wanted
+ * view.
  *
- * Role     net_apply() makes the kernel equal to a NetView: gateway devices per network, the two nft
- *          tables (`orlop`, and `orlop_hold` with flags owner), VIPs, published ports, in deltas and in
- *          two steps (new slots and verdicts now, stale slots a second later). Watches nfnetlink and
- *          rtnetlink and repairs what others removed. All of it removed by net_teardown().
- * Thread   [loop]; net_apply takes 0.3 ms for one service's change. One nft context, one owner.
- * Owns     link groups 0x4f52xxxx, marks 0x4e/0x4f in the top byte, tables orlop and orlop_hold, gateway
- *          devices "olg<n>", sandbox veths "olv…", unreachable routes of the two pools.
- * See      shared notes NETWORK.md section 0
+ * Role     net_apply() makes the kernel equal to a NetView: gateway devices per network, the two
+ * nft tables (`orlop`, and `orlop_hold` with flags owner), VIPs, published ports, in deltas and in
+ *          two steps (new slots and verdicts now, stale slots a second later). Watches nfnetlink
+ * and rtnetlink and repairs what others removed. All of it removed by net_teardown(). Thread
+ * [loop]; net_apply takes 0.3 ms for one service's change. One nft context, one owner. Owns link
+ * groups 0x4f52xxxx, marks 0x4e/0x4f in the top byte, tables orlop and orlop_hold, gateway devices
+ * "olg<n>", sandbox veths "olv…", unreachable routes of the two pools. See      shared notes
+ * NETWORK.md section 0
  */
 #ifndef ORLOP_NET_H
 #define ORLOP_NET_H
@@ -32,13 +33,14 @@ struct net_view {
     size_t n_networks;
     Orlop__ViewService *const *services; /* endpoints with serving=false get nothing */
     size_t n_services;
-    const uint32_t *local; /* addresses of this node's tasks (for "itself -> gateway"), with their network's gateway */
+    const uint32_t *local; /* addresses of this node's tasks (for "itself -> gateway"), with their
+                              network's gateway */
     const uint32_t *local_gateway;
     size_t n_local;
 };
 
-/* Load the tables (or take over what an earlier agent left), check that nobody else's Orlop uses this
- * network namespace (-EBUSY), set the sysctls of our own devices only. */
+/* Load the tables (or take over what an earlier agent left), check that nobody else's Orlop uses
+ * this network namespace (-EBUSY), set the sysctls of our own devices only. */
 must_use int net_open(const struct net_config *cfg, struct net **ret, struct err *err);
 void net_free(struct net *n); /* leaves the kernel as it is: tasks go on */
 
@@ -55,13 +57,17 @@ int net_timeout_ms(const struct net *n, int64_t now_mono_ms);
 enum { NET_IFNAME_MAX = 16 };
 void net_link_name(const char *sandbox, uint32_t network, char ret[static NET_IFNAME_MAX]);
 
-/* Does the link still exist? A veth goes with its namespace; its name and address are free only then. */
+/* Does the link still exist? A veth goes with its namespace; its name and address are free only
+ * then. */
 bool net_link_exists(const char *name);
 
-/* Conntrack of one task address: number of ESTABLISHED TCP entries whose reply source it is (for the
- * drain), or negative errno. */
+/* Conntrack of one task address: number of ESTABLISHED TCP entries whose reply source it is (for
+ * the drain), or negative errno. */
 must_use int net_established(struct net *n, uint32_t address, struct err *err);
-enum net_forget { NET_FORGET_LEAVING /* UDP and half-open TCP */, NET_FORGET_ALL /* dead, or released */ };
+enum net_forget {
+    NET_FORGET_LEAVING /* UDP and half-open TCP */,
+    NET_FORGET_ALL /* dead, or released */
+};
 must_use int net_forget(struct net *n, uint32_t address, enum net_forget what, struct err *err);
 
 /* Remove everything of ours from this network namespace. */
