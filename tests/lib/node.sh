@@ -1,0 +1,70 @@
+# Sourced by the integration tests: one Orlop in a network namespace, RUN and STATE of its own.
+#
+#   . "$(dirname "$0")/../lib/node.sh"     re-executes the test in a new network namespace
+#   node_start; orlop ARGS...; node_stop
+#
+# ORLOP_BUILD: the build directory (default build/release). When the test ends, however it ends, the node
+# is stopped, its directories are deleted and the leftover checker must find nothing.
+# shellcheck shell=bash
+set -u
+export LC_ALL=C
+test_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+ORLOP_BUILD=${ORLOP_BUILD:-$test_root/build/release}
+images=${ORLOP_TEST_IMAGES:-$test_root/deploy/images/out}
+
+[ "$(id -u)" = 0 ] || { echo "SKIP: needs root"; exit 77; }
+[ -x "$ORLOP_BUILD/cli/orlop" ] || { echo "SKIP: $ORLOP_BUILD/cli/orlop is not built"; exit 77; }
+if [ "${NODE_INSIDE-}" != 1 ]; then
+    NODE_INSIDE=1 exec unshare --net "$0" "$@"
+fi
+ip link set lo up
+
+test_dir=$(mktemp -d /tmp/orlop-it-XXXXXX)
+export ORLOP_RUN_DIR=$test_dir/run ORLOP_STATE_DIR=$test_dir/state
+export ORLOP_KEEPER=$ORLOP_BUILD/runtime/keeper/orlop-keeper
+saved=/tmp/.leftovers.$$
+"$test_root/tests/check/leftovers" save "$saved"
+
+orlop() { "$ORLOP_BUILD/cli/orlop" "$@"; }
+fail() {
+    echo "FAILED: $*"
+    exit 1
+}
+
+node_start() { orlop dev --detach || { node_logs; fail "orlop dev --detach"; }; }
+node_stop() { orlop dev --stop || fail "orlop dev --stop"; }
+node_logs() { tail -n 30 "$ORLOP_RUN_DIR"/logs/*.log 2>/dev/null; }
+
+# wait_until SECONDS COMMAND...: the deadline is only there so that a failure ends; nothing measures it.
+wait_until() {
+    local deadline=$((SECONDS + $1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        [ $SECONDS -lt $deadline ] || return 1
+        read -rt 0.05 <> <(:) || true
+    done
+}
+# expect NAME EXPECTED ACTUAL
+expect() { [ "$2" = "$3" ] || fail "$1: expected '$2', got '$3'"; }
+# expect_match NAME PATTERN ACTUAL (extended regular expression)
+expect_match() { printf '%s' "$3" | grep -Eq -- "$2" || fail "$1: expected something like '$2', got '$3'"; }
+# expect_code CODE COMMAND...: also keeps stdout and stderr in $out
+expect_code() {
+    local want=$1 code=0
+    shift
+    out=$("$@" 2>&1) || code=$?
+    [ "$code" = "$want" ] || fail "$*: expected exit code $want, got $code: $out"
+}
+import() { for i in "$@"; do orlop image import "$images/$i.tar" "$i" >/dev/null || fail "import $i"; done; }
+
+at_end() {
+    local code=$?
+    trap - EXIT
+    [ $code = 0 ] || node_logs
+    [ ! -d "$ORLOP_RUN_DIR" ] || orlop dev --stop >/dev/null 2>&1 || { echo "FAILED: dev --stop at the end"; code=1; }
+    rm -rf "$test_dir" || code=1
+    "$test_root/tests/check/leftovers" compare "$saved" || { echo "FAILED: the test left something behind"; code=1; }
+    rm -f "$saved"
+    exit $code
+}
+trap at_end EXIT
