@@ -1,0 +1,58 @@
+#!/bin/bash
+# Kill each of our processes while the app runs: containers, logs and exit codes go on, nothing is
+# started twice.
+. "$(dirname "$0")/../lib/node.sh"
+app=$test_dir/k
+mkdir "$app"
+cd "$app" || exit 1
+node_start
+import busybox
+cat >compose.yaml <<'YAML'
+name: k
+services:
+  count:
+    image: busybox
+    command: ["sh", "-c", "i=0; while :; do echo line $$i; i=$$((i+1)); usleep 2000; done"]
+  ends:
+    image: busybox
+    command: ["sh", "-c", "read x < /wait/go; exit 42"]
+    volumes: ["./wait:/wait"]
+YAML
+mkdir wait
+mkfifo wait/go
+orlop up -d >/dev/null || fail "up"
+running() { [ "$(orlop ps --format json | grep -c '"state": *"running"')" = 2 ]; }
+wait_until 60 running || fail "not running: $(orlop ps)"
+pid_of() { orlop ps --format json | tr -d ' \n' | sed 's/},{/}\n{/g' | grep "\"$1\"" | sed -n 's/.*"pid":\([0-9]*\).*/\1/p'; }
+count=$(pid_of k-count-1)
+[ -n "$count" ] || fail "no pid"
+holder() { # pid that holds RUN/$1.lock
+    local inode
+    inode=$(stat -c %i "$ORLOP_RUN_DIR/$1.lock") || return 1
+    awk -v i=":$inode " 'index($0, i) {print $5; exit}' /proc/locks
+}
+answers() { orlop ps >/dev/null 2>&1; }
+for role in agent keeper proxy scheduler anchor keeper agent; do
+    victim=$(holder $role)
+    [ -n "$victim" ] || fail "nobody holds $role.lock"
+    kill -9 "$victim"
+    back() { local now; now=$(holder $role) && [ -n "$now" ] && [ "$now" != "$victim" ]; }
+    wait_until 30 back || fail "$role did not come back"
+    wait_until 30 answers || fail "no answer after the death of $role"
+    [ -d "/proc/$count" ] || fail "the container died with $role"
+done
+wait_until 60 running || fail "not running after the kills: $(orlop ps)"
+expect "same process after all the kills" "$count" "$(pid_of k-count-1)"
+
+# a known exit code, with the keeper killed in between
+kill -9 "$(holder keeper)"
+echo >wait/go
+ended() { orlop ps -a --format json | grep -q '"exit_code": *42'; }
+wait_until 30 ended || fail "exit code 42 is lost: $(orlop ps -a)"
+
+# every line once, in order
+orlop logs --no-log-prefix count >"$test_dir/lines" || fail "logs"
+awk '$1 != "line" || $2 != NR - 1 {print "line " NR ": " $0; exit 1}' "$test_dir/lines" || fail "a line is lost or doubled"
+[ "$(wc -l <"$test_dir/lines")" -gt 100 ] || fail "too few lines"
+orlop down >/dev/null || fail "down"
+node_stop
