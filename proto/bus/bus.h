@@ -6,10 +6,10 @@
  *          stream only.
  * Thread   [loop]: every function here and every callback. nng's threads only push on the mailbox.
  * Owns     sockets, threads of nng, queues. Callbacks never run inside a call of this header.
- * Limits   BUS_FRAME_MAX a frame (a larger one ends the connection), BUS_WINDOW bytes of DATA in
- *          flight per stream and direction, BUS_STREAMS_MAX open streams a connection, a connection
- *          that does not answer PING for BUS_DEAD_MS is closed.
- * See      tests/unit/bus
+ * Limits   BUS_FRAME_MAX a message (a larger frame ends the connection), BUS_WINDOW bytes of DATA,
+ * or half of that and one larger message, in flight per stream and direction, BUS_STREAMS_MAX open
+ * streams a connection, a connection that does not answer PING for BUS_DEAD_MS is closed. See
+ * tests/unit/bus
  */
 #ifndef ORLOP_PROTO_BUS_H
 #define ORLOP_PROTO_BUS_H
@@ -52,13 +52,16 @@ struct bus_conn_ops {
      * BODY is borrowed. NULL member: every request is refused with ENOSYS. */
     void (*request)(void *ctx, struct bus_conn *c, struct bus_stream *s, uint32_t method,
                     const uint8_t *body, size_t len);
+    /* One attempt of a dialed connection failed; the next one follows by itself. NULL allowed. */
+    void (*dial_failed)(void *ctx, struct bus_conn *c, const struct err *why);
 };
 
 struct bus_stream_ops {
     /* One DATA message. BODY is borrowed. Credit for it is given back when this returns, unless
      * bus_stream_hold(s) was called: then by bus_consumed. */
     void (*data)(void *ctx, struct bus_stream *s, const uint8_t *body, size_t len);
-    /* The peer sends no more; we still may. NULL allowed. */
+    /* The peer sends no more; we still may. NULL: on a stream that we opened our direction is ended
+     * too (a request whose answer is complete), else nothing. */
     void (*end)(void *ctx, struct bus_stream *s);
     /* bus_send would take more after it had answered -EAGAIN. NULL allowed. */
     void (*writable)(void *ctx, struct bus_stream *s);
@@ -77,6 +80,7 @@ void bus_close(struct bus *b, void (*done)(void *ctx), void *ctx);
  * -EADDRINUSE) or "tcp://127.0.0.1:0" for tests. OPS and CTX serve every accepted connection. */
 must_use int bus_listen(struct bus *b, const char *url, const struct bus_conn_ops *ops, void *ctx,
                         struct bus_listener **ret, struct err *err);
+int bus_listener_port(const struct bus_listener *l); /* of a tcp listener; 0 otherwise */
 
 /* A standing connection that dials again for ever; up() tells each success. */
 must_use int bus_dial(struct bus *b, const char *url, const struct bus_conn_ops *ops, void *ctx,
@@ -87,7 +91,8 @@ struct bus_peer bus_conn_peer(const struct bus_conn *c);
 void bus_conn_set_data(struct bus_conn *c, void *data); /* the user's pointer, per connection */
 void *bus_conn_data(const struct bus_conn *c);
 
-/* Open a stream. -ENOTCONN when down, -EMFILE at BUS_STREAMS_MAX. On failure no callback comes. */
+/* Open a stream. -ENOTCONN when down, -EMFILE at BUS_STREAMS_MAX, -EFBIG above BUS_FRAME_MAX,
+ * -ENOBUFS when 16 MiB wait to be sent already. On failure no callback comes. */
 must_use int bus_request(struct bus_conn *c, uint32_t method, const void *body, size_t len,
                          const struct bus_stream_ops *ops, void *ctx, struct bus_stream **ret);
 must_use int bus_request_pb(struct bus_conn *c, uint32_t method, const ProtobufCMessage *m,
@@ -97,17 +102,18 @@ void bus_stream_accept(struct bus_stream *s, const struct bus_stream_ops *ops, v
 struct bus_conn *bus_stream_conn(struct bus_stream *s);
 
 /* Queue one DATA message. 0; -EAGAIN: no credit or connection queue full, nothing was taken, wait
- * for writable(); -EFBIG above BUS_FRAME_MAX; -EPIPE after our END. A message larger than the whole
- * window is allowed when the window is full. */
+ * for writable(); -EFBIG above BUS_FRAME_MAX; -EPIPE after our END and when the stream is over. A
+ * message larger than half the window goes when half of the window is free. */
 must_use int bus_send(struct bus_stream *s, const void *body, size_t len);
 must_use int bus_send_pb(struct bus_stream *s, const ProtobufCMessage *m);
 void bus_end(struct bus_stream *s); /* we send no more; harmless twice */
-void bus_fail(struct bus_stream *s, int code, const char *fmt, ...)
-    printf_like(3, 4); /* ERROR to the peer; closed() follows with CODE */
-void bus_cancel(
-    struct bus_stream *s); /* ERROR ECANCELED to the peer; closed() follows with -ECANCELED */
+/* ERROR to the peer; closed() follows with CODE (an errno, either sign). */
+void bus_fail(struct bus_stream *s, int code, const char *fmt, ...) printf_like(3, 4);
+/* ERROR ECANCELED to the peer; closed() follows with -ECANCELED. */
+void bus_cancel(struct bus_stream *s);
 
-/* Answer with one message and END; for handlers of simple requests. */
+/* Answer with one message and END; for handlers of simple requests, which need not accept the
+ * stream first. When the answer cannot be sent (memory, size) the peer gets an ERROR instead. */
 void bus_answer_pb(struct bus_stream *s, const ProtobufCMessage *m);
 
 /* Called within data(): credit for this message is given later, by bus_consumed(N = its len). */
