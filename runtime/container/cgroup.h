@@ -37,8 +37,8 @@ enum cgroup_mode cgroup_mode(void); /* looked up once */
 const char *cgroup_mode_name(enum cgroup_mode mode);
 
 /* Make PARENT/NAME everywhere with LIMITS and the default device list. Fails before anything of it
- * is left when a controller that LIMITS needs is missing (the sentence names it). An existing empty
- * one is taken over. */
+ * is left when a controller that LIMITS needs is missing (the sentence names it). An existing one
+ * without processes is replaced; with processes: -EBUSY. */
 must_use int cgroup_make(const char *parent, const char *name, const struct cgroup_limits *limits,
                          struct err *err);
 must_use int cgroup_read_usage(const char *parent, const char *name, struct cgroup_usage *ret);

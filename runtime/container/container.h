@@ -28,6 +28,9 @@ struct container_report {
     char text[ERR_TEXT_MAX];
 };
 
+/* With container_host.report_ready the child first writes one with error 0 and phase "ready", when
+ * only the go byte is missing. */
+
 struct container_process {
     pid_t pid;
     int pidfd;
@@ -36,10 +39,12 @@ struct container_process {
                     * workload has run before. */
     uint64_t
         start_ticks; /* /proc/PID/stat field 22: tells this process from a later one of the pid */
+    int master;      /* spec.tty: the terminal's master; else -1 */
 };
 
 struct container_host {
     const char *cgroup_parent; /* paths.cgroup */
+    bool report_ready;         /* see container_report */
 };
 
 /* Clone SPEC. FDS are the descriptors that spec's fd_ fields index. STDOUT_PATH and STDERR_PATH are
