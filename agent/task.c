@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ *   NEW ──listed──► WAITING ──► PREPARING ──► STARTING ──► RUNNING ───want STOP──► DRAINING
+ *    │                ▲  │          │            │  │         │ │                     │
+ *    │                │  │          └ cannot ─┐  │  └─ exit ──┤ └─ halt ──────┐       ▼
+ *    │                └──┼─ again (attempt+1) ┼──┼────────────┤               └──► STOPPING
+ *    │                   │                    │  │            │                       │
+ *    │                   │ want STOP          │  │ STOP       │ no more               ▼ exit or
+ * grace │                   └────────────────────┼──┴────────────┼──────────────────► CLOSING │ ▼
+ * ▼                       │ CLOSED └─ end is in the store ──┐             SAVING
+ * ◄──────────┴───────────────────────┘ ▼               │ fsynced DELETING ◄── GONE ◄── RELEASING
+ * ◄── FINAL      (closed, cleaned)
+ *
+ * HALTED is reached from WAITING, and from STOPPING when the node is stopped: the attempt ended,
+ * the task did not. A stray (no record in the store) goes CLOSING .. GONE .. DELETING without
+ * telling anybody.
+ */
+#include "agent/task.h"
+
+#include <stdio.h>
+
+#define B(s) SM_BIT(TASK_##s)
+const struct sm_state task_states[TASK__COUNT] = {
+    [TASK_NEW] = {"new",
+                  B(WAITING) | B(RUNNING) | B(CLOSING) | B(SAVING) | B(FINAL) | B(GONE) | B(HALTED),
+                  false},
+    [TASK_WAITING] = {"waiting", B(PREPARING) | B(CLOSING) | B(SAVING) | B(HALTED), false},
+    [TASK_PREPARING] = {"preparing", B(STARTING) | B(WAITING) | B(CLOSING) | B(SAVING) | B(HALTED),
+                        false},
+    [TASK_STARTING] = {"starting", B(RUNNING) | B(WAITING) | B(CLOSING) | B(SAVING), false},
+    [TASK_RUNNING] = {"running", B(WAITING) | B(DRAINING) | B(STOPPING) | B(CLOSING) | B(SAVING),
+                      false},
+    [TASK_DRAINING] = {"draining", B(STOPPING) | B(CLOSING), false},
+    [TASK_STOPPING] = {"stopping", B(CLOSING) | B(SAVING) | B(HALTED), false},
+    [TASK_CLOSING] = {"closing", B(SAVING), false},
+    [TASK_SAVING] = {"saving", B(FINAL), false},
+    [TASK_FINAL] = {"final", B(RELEASING), true},
+    [TASK_RELEASING] = {"releasing", B(GONE), true},
+    [TASK_GONE] = {"gone", B(DELETING), true},
+    [TASK_DELETING] = {"deleting", 0, true},
+    [TASK_HALTED] = {"halted", 0, true},
+};
+#undef B
+
+Orlop__TaskState task_wire_state(const struct task *t) {
+    switch ((enum task_state) t->state) {
+    case TASK_NEW:
+    case TASK_WAITING:
+        return t->attempt > 1 ? ORLOP__TASK_STATE__PREPARING : ORLOP__TASK_STATE__ASSIGNED;
+    case TASK_PREPARING:
+        return ORLOP__TASK_STATE__PREPARING;
+    case TASK_STARTING:
+        return ORLOP__TASK_STATE__STARTING;
+    case TASK_RUNNING:
+        return ORLOP__TASK_STATE__RUNNING;
+    case TASK_DRAINING:
+    case TASK_STOPPING:
+    case TASK_CLOSING:
+    case TASK_SAVING: /* not fsynced, so not to be told */
+    case TASK_HALTED:
+        return ORLOP__TASK_STATE__STOPPING;
+    case TASK_FINAL:
+    case TASK_RELEASING:
+    case TASK_GONE:
+    case TASK_DELETING:
+        return t->end;
+    case TASK__COUNT:
+        break;
+    }
+    return ORLOP__TASK_STATE__TASK_STATE_UNSET;
+}
+
+static char *borrow(const char *s) {
+    union {
+        const char *in;
+        char *out;
+    } u = {.in = s};
+    return u.out;
+}
+
+void task_status(const struct task *t, Orlop__TaskStatus *s) {
+    orlop__task_status__init(s);
+    s->task = borrow(t->id);
+    s->boot = t->boot;
+    s->attempt = t->attempt;
+    s->state = task_wire_state(t);
+    s->health = t->health;
+    s->exit_known = t->exit_known;
+    s->exit_code = t->exit_code;
+    s->signal = t->signal;
+    s->oom = t->oom;
+    s->reason = borrow(t->reason);
+    s->gone = t->state == TASK_GONE || t->state == TASK_DELETING;
+    s->started_unix_ms = t->started_unix_ms;
+    s->ended_unix_ms = t->ended_unix_ms;
+    s->pid = t->pid;
+    s->restarts = t->restarts;
+    s->health_output = borrow(t->health_output);
+}
+
+bool task_holds(const struct task *t) {
+    return t->dirty || (t->state >= TASK_PREPARING && t->state <= TASK_CLOSING);
+}
+
+bool task_leaves(const struct task *t) {
+    return !t->st || !t->st->in_set || t->st->want == ORLOP__WANT__WANT_STOP ||
+           (t->state >= TASK_SAVING && t->state != TASK_HALTED);
+}
+
+void task_sandbox_name(const char *id, uint64_t boot, uint32_t attempt,
+                       char ret[static TASK_SANDBOX_MAX]) {
+    snprintf(ret, TASK_SANDBOX_MAX, "%s-%llu.%u", id, (unsigned long long) boot, attempt);
+}
