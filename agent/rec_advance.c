@@ -21,7 +21,7 @@ static void say_waiting(struct rec *r, struct task *t, const char *text) {
 /* Leftovers of the attempt. True: none (any more). */
 static bool clean(struct rec *r, struct task *t) {
     if (!t->dirty && !(t->pending & TASK_PENDING_CLEAN)) return true;
-    if (t->pending & TASK_PENDING_CLEAN || r->now_ms < t->not_before_ms) return false;
+    if (t->pending & TASK_PENDING_CLEAN || r->now_ms < t->clean_after_ms) return false;
     t->pending |= TASK_PENDING_CLEAN;
     rec__act(r, REC_CLEAN, t, 0);
     return false;
@@ -237,7 +237,7 @@ static bool advance_releasing(struct rec *r, struct task *t) {
 
 static bool advance_gone(struct rec *r, struct task *t) {
     bool unwanted = !t->st || (t->committed && !t->st->in_set);
-    if (!unwanted || !r->keeper_up || r->now_ms < t->not_before_ms) return false;
+    if (!unwanted || !r->keeper_up) return false;
     t->st = NULL; /* the store drops it while this is under way */
     t->pending |= TASK_PENDING_DELETE;
     rec__act(r, REC_DELETE, t, 0);

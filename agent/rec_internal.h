@@ -9,7 +9,7 @@
 
 #include "agent/reconcile.h"
 
-enum { REC__ACTIONS_PER_TASK = 16 };
+enum { REC__ACTIONS_PER_TASK = 32 };
 
 /* Never fails: rec_step reserved room. */
 void rec__act(struct rec *r, enum rec_action_kind kind, struct task *t, int arg);

@@ -65,7 +65,7 @@ void rec__move(struct rec *r, struct task *t, enum task_state to, const char *wh
     if (r->trace) r->trace(r->trace_ctx, t, task_states[from].name, task_states[to].name, why);
     t->state_since_ms = r->now_ms;
     t->deadline_ms = deadline_of(r, t);
-    if (to == TASK_FINAL || to == TASK_GONE) t->not_before_ms = 0;
+    if (to == TASK_FINAL) t->clean_after_ms = 0;
     if (was_running) rec__act(r, REC_UNWATCH, t, 0);
     if (to == TASK_RUNNING) rec__act(r, REC_WATCH, t, 0);
     bool tell = task_wire_state(t) != wire || to == TASK_GONE || to == TASK_FINAL;
@@ -89,8 +89,8 @@ void rec__again(struct rec *r, struct task *t, int64_t delay_ms) {
     t->health = ORLOP__HEALTH__HEALTH_NONE;
     t->health_output[0] = 0;
     t->not_before_ms = r->now_ms + delay_ms;
+    t->clean_after_ms = 0;
     rec__move(r, t, TASK_WAITING, "again");
-    rec__act(r, REC_STATUS, t, 0);
 }
 
 void rec__attempt_over(struct rec *r, struct task *t, int64_t ran_ms) {
@@ -426,7 +426,7 @@ static void on_saved(struct rec *r, struct task *t) {
 
 static void on_clean_failed(struct rec *r, struct task *t, const struct rec_event *ev) {
     t->pending &= ~(unsigned) TASK_PENDING_CLEAN;
-    t->not_before_ms = r->now_ms + REC_RETRY_MS;
+    t->clean_after_ms = r->now_ms + REC_RETRY_MS;
     if (t->state != TASK_FINAL) return;
     char text[ERR_TEXT_MAX];
     snprintf(text, sizeof text, "%s", ev->text);
@@ -545,9 +545,9 @@ int rec_step(struct rec *r, const struct rec_event *ev, struct rec_actions *out)
 static int64_t task_wake_ms(const struct task *t, int64_t now_ms) {
     int64_t w = t->deadline_ms;
     if (t->state == TASK_DRAINING && t->drain_check_ms < w) w = t->drain_check_ms;
-    bool waits = t->state == TASK_WAITING || t->state == TASK_FINAL || t->state == TASK_GONE ||
-                 t->state == TASK_HALTED;
-    if (waits && t->not_before_ms > now_ms && t->not_before_ms < w) w = t->not_before_ms;
+    if (t->dirty && t->clean_after_ms > now_ms && t->clean_after_ms < w) w = t->clean_after_ms;
+    if (t->state == TASK_WAITING && t->not_before_ms > now_ms && t->not_before_ms < w)
+        w = t->not_before_ms;
     if (t->state == TASK_WAITING && t->deps_deadline_ms > now_ms && t->deps_deadline_ms < w)
         w = t->deps_deadline_ms;
     return w;
@@ -585,7 +585,7 @@ size_t rec_strays(const struct rec *r) {
     void *value;
     for (size_t i = 0; map_next(&r->tasks, &i, &key, &value);) {
         const struct task *t = value;
-        n += !t->st && t->state < TASK_DELETING;
+        n += !t->st;
     }
     return n;
 }

@@ -66,7 +66,9 @@ static int load_attempt(void *ctx, const uint8_t *data, size_t len, struct err *
                                          .health = m->health,
                                          .halted = m->halted};
     }
-    int r = m ? 0 : err_say(err, -EBADMSG, "an attempt cannot be understood");
+    int r = m             ? 0
+            : a.exhausted ? err_set(err, -ENOMEM, "read an attempt")
+                          : err_say(err, -EBADMSG, "an attempt cannot be understood");
     arena_fini(&a);
     return r;
 }

@@ -26,7 +26,7 @@
 enum {
     STORE_ID_BYTES = 16,
     STORE_BOOT_ID_MAX = 64,
-    STORE_BYTES_MAX = 32 << 20,
+    STORE_BYTES_MAX = 64 << 20,
     STORE_NODE_MAX = 64
 };
 
@@ -89,7 +89,8 @@ const struct strv *store_volumes_gone(const struct store *s);
  * -EAGAIN: a delta that does not start here (ask for a full set). */
 must_use int store_check_wanted(const struct store *s, uint64_t inc, const Orlop__Wanted *w);
 
-/* Stage changes for the next flush. Nothing changes in the tables. */
+/* Stage changes for the next flush. Nothing changes in the tables. A set in parts (Wanted.more) is
+ * staged whole, without a flush in between: the later parts as deltas. */
 must_use int store_stage_wanted(struct store *s, const Orlop__Wanted *w, struct err *err);
 must_use int store_stage_inc(struct store *s, uint64_t inc, struct err *err);
 must_use int store_stage_end(struct store *s, const Orlop__TaskStatus *end, struct err *err);

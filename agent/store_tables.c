@@ -106,7 +106,10 @@ static int put_view(struct store_tables *t, const Orlop__Wanted *w) {
         r = put_object(&t->services, service_key(w->services[i]->id, key), &w->services[i]->base);
     for (size_t i = 0; r == 0 && i < w->n_facts; i++) {
         snprintf(key, sizeof key, "%s/%s", w->facts[i]->app, w->facts[i]->service);
-        r = put_object(&t->facts, key, &w->facts[i]->base);
+        if (str_empty(w->facts[i]->spec_hash))
+            drop_object(&t->facts, key);
+        else
+            r = put_object(&t->facts, key, &w->facts[i]->base);
     }
     for (size_t i = 0; r == 0 && i < w->n_volumes_gone; i++)
         if (!strv_has(&t->volumes_gone, w->volumes_gone[i]))
@@ -215,7 +218,7 @@ int store_tables_apply(struct store_tables *t, const uint8_t *data, size_t len) 
     struct arena a;
     arena_init(&a, BATCH_BUDGET);
     Orlop__StoreBatch *b = arena_unpack(&a, &orlop__store_batch__descriptor, data, len);
-    int r = b ? 0 : -EBADMSG;
+    int r = b ? 0 : a.exhausted ? -ENOMEM : -EBADMSG;
     for (size_t i = 0; r == 0 && i < b->n_items; i++) r = put_item(t, b->items[i]);
     arena_fini(&a);
     return r;

@@ -59,14 +59,14 @@ struct task {
     bool first;     /* the first attempt after the assignment: the scheduler judged depends_on */
     bool committed; /* the scheduler has its end and that it is gone */
     bool leaving;   /* conntrack was told that it drains */
-    bool reported_waiting; /* the present reason for waiting was told */
-    bool prepared;         /* the shell holds what START needs */
+    bool prepared;  /* the shell holds what START needs */
 
     uint64_t boot;
     uint32_t attempt, restarts, failures;
     int64_t state_since_ms;
-    int64_t deadline_ms;   /* of the state; INT64_MAX: it may wait for ever */
-    int64_t not_before_ms; /* back-off, retry of a cleaning or a prepare */
+    int64_t deadline_ms;    /* of the state; INT64_MAX: it may wait for ever */
+    int64_t not_before_ms;  /* back-off, retry of a prepare */
+    int64_t clean_after_ms; /* retry of a cleaning */
     int64_t drain_check_ms;
     int64_t deps_deadline_ms; /* 0: not waiting for dependencies */
     int64_t prepare_until_ms; /* its own retries of PREPARING end here; 0: none yet */

@@ -14,8 +14,7 @@ struct arena_chunk {
     _Alignas(ALIGNMENT) unsigned char data[];
 };
 
-static void *take(void *ctx, size_t n) {
-    struct arena *a = ctx;
+static void *take_from(struct arena *a, size_t n) {
     size_t want = (n + ALIGNMENT - 1) & ~(size_t) (ALIGNMENT - 1);
     if (want < n || want > a->budget - a->used) return NULL;
     struct arena_chunk *c = a->chunks;
@@ -31,6 +30,13 @@ static void *take(void *ctx, size_t n) {
     void *p = c->data + c->used;
     c->used += want;
     a->used += want;
+    return p;
+}
+
+static void *take(void *ctx, size_t n) {
+    struct arena *a = ctx;
+    void *p = take_from(a, n);
+    if (!p) a->exhausted = true;
     return p;
 }
 

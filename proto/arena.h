@@ -9,6 +9,7 @@
 #define ORLOP_PROTO_ARENA_H
 
 #include <protobuf-c/protobuf-c.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,6 +20,7 @@ struct arena {
     struct arena_chunk *chunks;
     size_t used;
     size_t budget;
+    bool exhausted; /* an allocation failed: a NULL from arena_unpack is no verdict on the bytes */
 };
 
 void arena_init(struct arena *a, size_t budget_bytes);
