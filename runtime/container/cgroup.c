@@ -17,6 +17,7 @@
 #include "runtime/base/fd.h"
 #include "runtime/base/mem.h"
 #include "runtime/base/str.h"
+#include "runtime/base/sys.h"
 
 enum { FILE_TEXT_MAX = 1 << 20, DEPTH_MAX = 32, REMOVE_PATIENCE_MS = 2000 };
 
@@ -151,6 +152,35 @@ int cgroup_open_v2(const char *parent, const char *name) {
     const struct cgroup_forest *f = cgroup__forest();
     if (!f->has_v2) return -ENOENT;
     return cgroup__open(f, &f->v2, parent, name);
+}
+
+/* "0::/PARENT/NAME/some/where" in /proc/PID/cgroup -> "some/where", "" = NAME itself; NULL =
+ * elsewhere. */
+static const char *path_below(char *text, const char *parent, const char *name) {
+    char want[160];
+    char *at = str_starts(text, "0::") ? text : strstr(text, "\n0::");
+    if (!at) return NULL;
+    at += *at == '\n' ? 4 : 3;
+    at[strcspn(at, "\n")] = 0;
+    int n = snprintf(want, sizeof want, "/%s/%s", parent, name);
+    if (n < 0 || (size_t) n >= sizeof want || !str_starts(at, want)) return NULL;
+    at += n;
+    if (*at == '/') return at + 1;
+    return *at ? NULL : at;
+}
+
+int cgroup_open_v2_of(pid_t pid, const char *parent, const char *name) {
+    auto_fd int own = cgroup_open_v2(parent, name);
+    if (own < 0) return own;
+    char path[48];
+    auto_free char *text = NULL;
+    snprintf(path, sizeof path, "/proc/%d/cgroup", pid);
+    int r = fd_read_file(AT_FDCWD, path, 65536, &text, NULL);
+    const char *sub = r < 0 ? NULL : path_below(text, parent, name);
+    if (!sub || !*sub) return steal_fd(&own);
+    int fd =
+        sys_openat2(own, sub, O_RDONLY | O_DIRECTORY, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+    return fd >= 0 ? fd : steal_fd(&own); /* it moved on, or ended */
 }
 
 int cgroup_open_tasks(const char *parent, const char *name, int fds[static CGROUP_JOIN_MAX]) {

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "runtime/base/err.h"
 
@@ -56,6 +57,10 @@ must_use int cgroup_list(const char *parent, struct strv *ret);
 
 /* v2 and hybrid: directory fd for CLONE_INTO_CGROUP; -ENOENT where there is no v2 tree. */
 must_use int cgroup_open_v2(const char *parent, const char *name);
+/* The same for the group that process PID is in at this moment, if it lies in PARENT/NAME: a
+ * workload that manages cgroups itself has moved its pid 1 further down, and ours then takes no
+ * process. */
+must_use int cgroup_open_v2_of(pid_t pid, const char *parent, const char *name);
 
 /* v1 and hybrid: descriptors of the `tasks` file of each v1 hierarchy; the child writes "0" to
  * each. Returns their number (at most CGROUP_JOIN_MAX), the caller closes them. */

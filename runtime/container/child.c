@@ -146,31 +146,28 @@ static int set_limits(struct child *c, struct err *err) {
     return r < 0 || nofile ? r : default_nofile(err);
 }
 
-static int set_oom_score(struct child *c, struct err *err) {
-    if (c->spec->oom_score_adj == 0) return 0;
+/* Always written: the keeper's own score, which a child inherits, is lower than a workload's. */
+int child__set_oom_score(struct child *c, struct err *err) {
     char text[16];
-    snprintf(text, sizeof text, "%d", c->spec->oom_score_adj);
+    snprintf(text, sizeof text, "%d", c->oom_score_adj);
     int r = fd_write_file(AT_FDCWD, "/proc/self/oom_score_adj", text);
     return r < 0 ? err_set(err, r, "oom_score_adj %s", text) : 0;
 }
 
-static int look_up_user(struct child *c, struct err *err) {
+int child__look_up_user(struct child *c, struct err *err) {
     int r = identity__lookup(&c->process, c->root, err);
     if (r == 0) process__complete_env(&c->process);
     return r;
 }
 
-static int install_stdio(struct child *c, struct err *err) {
-    if (!c->process.tty) c->process.stdio[0] = c->null;
+int child__stdio(struct child *c, struct err *err) {
+    if (c->process.stdio[0] < 0) c->process.stdio[0] = c->null;
     return stdio__install(&c->process, err);
 }
 
-static int become(struct child *c, struct err *err) {
-    return child__become(&c->process, err);
-}
-
 /* Some folders only root may enter, some only the user: what works before or after will do. */
-int child__become(struct process *p, struct err *err) {
+int child__become(struct child *c, struct err *err) {
+    struct process *p = &c->process;
     int r = confine__keyring(err);
     if (r < 0) return r;
     struct err ignored;
@@ -180,19 +177,19 @@ int child__become(struct process *p, struct err *err) {
     return r == -EACCES && entered ? 0 : r;
 }
 
-static int find_program(struct child *c, struct err *err) {
+int child__find_program(struct child *c, struct err *err) {
     return program__find(&c->process, err);
 }
 
 const struct child_phase child__start_phases[] = {
-    {"prepare", child__alone},    {"log", stdio__open_fifos},  {"cgroup", join_cgroups},
-    {"network", make_network},    {"mounts", rootfs__private}, {"root", rootfs__attach},
-    {"proc", rootfs__proc},       {"sys", rootfs__sys},        {"cgroup", rootfs__cgroup},
-    {"dev", rootfs__dev},         {"dev", rootfs__console},    {"mounts", mounts__apply},
-    {"workdir", mounts__workdir}, {"masks", masks__apply},     {"oom", set_oom_score},
-    {"root", rootfs__pivot},      {"hostname", set_hostname},  {"limits", set_limits},
-    {"user", look_up_user},       {"stdio", install_stdio},    {"user", become},
-    {"exec", find_program},
+    {"prepare", child__alone},     {"log", stdio__open_fifos},  {"cgroup", join_cgroups},
+    {"network", make_network},     {"mounts", rootfs__private}, {"root", rootfs__attach},
+    {"proc", rootfs__proc},        {"sys", rootfs__sys},        {"cgroup", rootfs__cgroup},
+    {"dev", rootfs__dev},          {"dev", rootfs__console},    {"mounts", mounts__apply},
+    {"workdir", mounts__workdir},  {"masks", masks__apply},     {"oom", child__set_oom_score},
+    {"root", rootfs__pivot},       {"hostname", set_hostname},  {"limits", set_limits},
+    {"user", child__look_up_user}, {"stdio", child__stdio},     {"user", child__become},
+    {"exec", child__find_program},
 };
 const size_t child__n_start_phases = array_len(child__start_phases);
 

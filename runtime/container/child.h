@@ -8,8 +8,12 @@
 #ifndef ORLOP_CONTAINER_CHILD_H
 #define ORLOP_CONTAINER_CHILD_H
 
+#include <sys/resource.h>
+
 #include "container.h"
 #include "process.h"
+
+enum { CHILD_FDS_MAX = 253 }; /* what one packet can carry */
 
 struct child {
     struct process process;
@@ -22,6 +26,7 @@ struct child {
     const Orlop__SandboxSpec *spec;
     const char *fifo[2];
     bool report_ready;
+    int oom_score_adj;
     int devpts; /* tty: the instance made by the keeper; else -1 */
     int root;   /* the container's root directory */
     int null;   /* its /dev/null, character device 1:3 */
@@ -29,7 +34,8 @@ struct child {
 
     /* an exec */
     const struct container_exec *where;
-    int target_root; /* /proc/PID/root of the sandbox, opened before */
+    struct rlimit limits[RLIM_NLIMITS]; /* of the sandbox's pid 1 */
+    int target_root;                    /* /proc/PID/root of the sandbox, opened before */
 };
 
 struct child_phase {
@@ -44,8 +50,12 @@ _Noreturn void child__run(struct child *c, const struct child_phase *phases, siz
  * pipes of its siblings open. Reset signals. */
 int child__alone(struct child *c, struct err *err);
 int child__join_tasks(struct child *c, struct err *err);
+int child__set_oom_score(struct child *c, struct err *err);
+int child__look_up_user(struct child *c, struct err *err);
+int child__stdio(struct child *c, struct err *err);
 /* Keyring, working directory, identity: the last things before the program is looked for. */
-int child__become(struct process *p, struct err *err);
+int child__become(struct child *c, struct err *err);
+int child__find_program(struct child *c, struct err *err);
 
 extern const struct child_phase child__start_phases[];
 extern const size_t child__n_start_phases;

@@ -25,7 +25,6 @@ enum {
     LINKS_MAX = 64,
     LIMITS_MAX = 64,
     MASKS_MAX = 256,
-    FDS_MAX = 253,
     HOSTNAME_MAX = 64,
 };
 
@@ -71,7 +70,8 @@ static int check_spec(const Orlop__SandboxSpec *s, const int *fds, size_t n_fds,
         return err_say(err, -EOPNOTSUPP,
                        "user namespaces are not supported: the layers of the root "
                        "would have to be id-mapped");
-    if (n_fds > FDS_MAX) return err_say(err, -E2BIG, "more than %d descriptors", FDS_MAX);
+    if (n_fds > CHILD_FDS_MAX)
+        return err_say(err, -E2BIG, "more than %d descriptors", CHILD_FDS_MAX);
     if (!is_fd(s->fd_root, n_fds, fds))
         return err_say(err, -EINVAL, "the root names no descriptor");
     if (s->fd_seccomp >= 0 && !is_fd(s->fd_seccomp, n_fds, fds))
@@ -224,6 +224,7 @@ int container_spawn(const Orlop__SandboxSpec *spec, const int *fds, size_t n_fds
         .spec = spec,
         .fifo = {stdout_path, stderr_path},
         .report_ready = host->report_ready,
+        .oom_score_adj = spec->oom_score_adj,
         .devpts = -1,
         .root = -1,
         .null = -1,

@@ -47,8 +47,7 @@ must_use int process_init(struct process *p, char *const *argv, size_t n_argv, c
                           size_t n_env, struct err *err);
 void process_fini(struct process *p);
 
-/* --- child only, from here on ------------------------------------------------------------------
- */
+/* --- child only, from here on --- */
 
 /* The value of NAME in the environment; NULL = not there. */
 const char *process__env(const struct process *p, const char *name);

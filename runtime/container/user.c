@@ -53,8 +53,7 @@ int user__split(const char *text, struct user_words *ret, struct err *err) {
     return 0;
 }
 
-/* --- lines of passwd and group -------------------------------------------------------------------
- */
+/* --- lines of passwd and group --- */
 
 struct lines {
     int fd;
@@ -114,8 +113,7 @@ static int open_lines(int root, const char *path, struct lines *l) {
     return l->fd < 0 ? l->fd : 1;
 }
 
-/* --- lookup --------------------------------------------------------------------------------------
- */
+/* --- lookup --- */
 
 static void copy_home(const char *from, char to[static USER_HOME_MAX]) {
     bool usable = *from == '/' && strlen(from) < USER_HOME_MAX;
