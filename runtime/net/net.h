@@ -25,6 +25,13 @@ struct net;
 struct net_config {
     uint32_t task_pool, task_pool_prefix; /* host byte order */
     uint32_t vip_pool, vip_pool_prefix;
+    const char
+        *record; /* file that names the uplinks which forward because of us (RUN/net-uplinks), so
+                  * that a later agent can put them back; NULL = forgotten at the end. Copied. */
+    /* Called from net_dispatch with a sentence about what somebody else removed and was put back,
+     * or could not be. NULL = nobody listens. */
+    void (*on_repair)(void *arg, const char *text);
+    void *arg;
 };
 
 /* What the kernel should hold: borrowed pointers, valid during the call. */

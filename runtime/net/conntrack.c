@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "conntrack.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/netfilter/nf_conntrack_common.h>
+#include <linux/netfilter/nf_conntrack_tcp.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nfnetlink_conntrack.h>
+#include <string.h>
+
+/* linux 5.8; the user-space headers of Debian 12 have the attribute, but not what goes into it. */
+enum { FILTER_ORIG_FLAGS = 1, FILTER_REPLY_FLAGS = 2, FILTER_IP_SRC = 1 };
+enum { FORGET_MAX = 65536 }; /* at a time; the rest is found by the next call */
+
+int conntrack_open(struct conntrack *c, struct err *err) {
+    *c = (struct conntrack){0};
+    int r = netlink_open(&c->dump, NETLINK_NETFILTER, err);
+    if (r == 0) r = netlink_open(&c->change, NETLINK_NETFILTER, err);
+    if (r < 0) conntrack_close(c);
+    return r;
+}
+
+void conntrack_close(struct conntrack *c) {
+    netlink_close(&c->dump);
+    netlink_close(&c->change);
+}
+
+static struct nlmsghdr *begin(void *buf, int type, uint16_t flags) {
+    struct nfgenmsg *g;
+    struct nlmsghdr *h =
+        netlink_begin(buf, (uint16_t) (NFNL_SUBSYS_CTNETLINK << 8 | type), flags, sizeof *g, &g);
+    g->nfgen_family = AF_INET;
+    g->version = NFNETLINK_V0;
+    return h;
+}
+
+static struct nlmsghdr *begin_dump(void *buf, uint32_t address) {
+    struct nlmsghdr *h = begin(buf, IPCTNL_MSG_CT_GET, 0);
+    struct nlattr *tuple = mnl_attr_nest_start(h, CTA_TUPLE_REPLY);
+    struct nlattr *ip = mnl_attr_nest_start(h, CTA_TUPLE_IP);
+    mnl_attr_put_u32(h, CTA_IP_V4_SRC, htonl(address));
+    mnl_attr_nest_end(h, ip);
+    mnl_attr_nest_end(h, tuple);
+    struct nlattr *filter = mnl_attr_nest_start(h, CTA_FILTER);
+    mnl_attr_put_u32(h, FILTER_ORIG_FLAGS, 0);
+    mnl_attr_put_u32(h, FILTER_REPLY_FLAGS, FILTER_IP_SRC);
+    mnl_attr_nest_end(h, filter);
+    return h;
+}
+
+/* --- parsing --- */
+
+static void parse_tuple(const struct nlattr *tuple, struct conntrack_entry *e) {
+    const struct nlattr *part, *a;
+    netlink_nested(part, tuple) {
+        uint16_t type = mnl_attr_get_type(part);
+        if (type != CTA_TUPLE_IP && type != CTA_TUPLE_PROTO) continue;
+        netlink_nested(a, part) {
+            uint32_t ip;
+            if (type == CTA_TUPLE_IP && mnl_attr_get_type(a) == CTA_IP_V4_SRC &&
+                netlink_u32(a, &ip))
+                e->reply_source = ntohl(ip);
+            if (type == CTA_TUPLE_PROTO && mnl_attr_get_type(a) == CTA_PROTO_NUM &&
+                mnl_attr_get_payload_len(a) == 1)
+                e->protocol = mnl_attr_get_u8(a);
+        }
+    }
+}
+
+static void parse_state(const struct nlattr *info, struct conntrack_entry *e) {
+    const struct nlattr *part, *a;
+    netlink_nested(part, info) {
+        if (mnl_attr_get_type(part) != CTA_PROTOINFO_TCP) continue;
+        netlink_nested(a, part) {
+            if (mnl_attr_get_type(a) == CTA_PROTOINFO_TCP_STATE && mnl_attr_get_payload_len(a) == 1)
+                e->tcp_state = mnl_attr_get_u8(a);
+        }
+    }
+}
+
+int conntrack__parse(const struct nlmsghdr *h, struct conntrack_entry *ret) {
+    if (mnl_nlmsg_get_payload_len(h) < sizeof(struct nfgenmsg)) return -EBADMSG;
+    const struct nfgenmsg *g = mnl_nlmsg_get_payload(h);
+    if (g->nfgen_family != AF_INET) return -EBADMSG;
+    struct conntrack_entry e = {.tcp_state = -1};
+    const struct nlattr *a;
+    netlink_attrs(a, h, sizeof *g) {
+        uint16_t type = mnl_attr_get_type(a);
+        if (type == CTA_TUPLE_ORIG) e.original = a;
+        if (type == CTA_TUPLE_REPLY) parse_tuple(a, &e);
+        if (type == CTA_PROTOINFO) parse_state(a, &e);
+        if (type == CTA_ID) e.has_id = netlink_u32(a, &e.id);
+        if (type == CTA_STATUS && netlink_u32(a, &e.status)) e.status = ntohl(e.status);
+        if (type == CTA_ZONE && mnl_attr_get_payload_len(a) == 2) e.zone = a;
+    }
+    if (!e.original || e.reply_source == 0) return -EBADMSG;
+    *ret = e;
+    return 0;
+}
+
+/* --- count --- */
+
+struct count {
+    uint32_t address;
+    int n;
+};
+
+static int count_entry(const struct nlmsghdr *h, void *arg) {
+    struct count *c = arg;
+    struct conntrack_entry e;
+    if (conntrack__parse(h, &e) < 0 || e.reply_source != c->address) return 0;
+    if (e.protocol == IPPROTO_TCP && e.tcp_state == TCP_CONNTRACK_ESTABLISHED) c->n++;
+    return 0;
+}
+
+int conntrack_established(struct conntrack *c, uint32_t address, struct err *err) {
+    _Alignas(struct nlmsghdr) char buf[512];
+    struct count n = {.address = address};
+    int r = netlink_dump(&c->dump, begin_dump(buf, address), count_entry, &n);
+    return r < 0 ? err_set(err, r, "count connections") : n.n;
+}
+
+/* --- forget --- */
+
+struct forget {
+    struct conntrack *c;
+    uint32_t address;
+    enum net_forget what;
+    int n;
+};
+
+static bool leaves(const struct conntrack_entry *e, enum net_forget what) {
+    if (what == NET_FORGET_ALL || e->protocol != IPPROTO_TCP) return true;
+    return e->tcp_state == TCP_CONNTRACK_SYN_SENT || e->tcp_state == TCP_CONNTRACK_SYN_RECV ||
+           e->tcp_state == TCP_CONNTRACK_SYN_SENT2;
+}
+
+static void put_copy(struct nlmsghdr *h, const struct nlattr *a) {
+    mnl_attr_put(h, a->nla_type, mnl_attr_get_payload_len(a), mnl_attr_get_payload(a));
+}
+
+static int forget_entry(const struct nlmsghdr *h, void *arg) {
+    struct forget *f = arg;
+    struct conntrack_entry e;
+    _Alignas(struct nlmsghdr) char buf[1024];
+    if (conntrack__parse(h, &e) < 0 || e.reply_source != f->address || !leaves(&e, f->what))
+        return 0;
+    if (!e.has_id || mnl_attr_get_payload_len(e.original) > 512) return 0;
+    if (f->n >= FORGET_MAX) return -E2BIG;
+    struct nlmsghdr *request = begin(buf, IPCTNL_MSG_CT_DELETE, 0);
+    put_copy(request, e.original);
+    mnl_attr_put_u32(request, CTA_ID, e.id);
+    if (e.zone) put_copy(request, e.zone);
+    int r = netlink_talk(&f->c->change, request);
+    if (r == -ENOENT) return 0; /* it went by itself */
+    if (r == 0) f->n++;
+    return r;
+}
+
+int conntrack_forget(struct conntrack *c, uint32_t address, enum net_forget what, struct err *err) {
+    _Alignas(struct nlmsghdr) char buf[512];
+    struct forget f = {.c = c, .address = address, .what = what};
+    int r = netlink_dump(&c->dump, begin_dump(buf, address), forget_entry, &f);
+    if (r == -E2BIG) r = 0;
+    return r < 0 ? err_set(err, r, "forget connections") : f.n;
+}
