@@ -387,12 +387,23 @@ static void on_prepare_failed(struct rec *r, struct task *t, const struct rec_ev
 
 static void on_start_failed(struct rec *r, struct task *t, const struct rec_event *ev) {
     if (t->state != TASK_STARTING) return;
-    if (ev->error == -EEXIST) { /* started by an earlier request of the same attempt */
+    if (ev->error == -EEXIST ||
+        ev->error == -EALREADY) { /* an earlier request of the same attempt */
         rec__act(r, REC_RELIST, NULL, 0);
         return;
     }
     t->pending &= ~(unsigned) TASK_PENDING_START;
     t->prepared = false;
+    if (ev->error == -ESHUTDOWN) {
+        rec__say(t, "was stopped");
+        rec__move(r, t, TASK_CLOSING, "closed");
+        return;
+    }
+    if (ev->error == -EBUSY) { /* what is left of the last attempt has not quite ended */
+        t->not_before_ms = r->now_ms + REC_BACKOFF_MIN_MS;
+        rec__move(r, t, TASK_WAITING, "busy");
+        return;
+    }
     rec__say(t, "%s: %s", ev->phase, ev->text);
     bool exec = str_eq(ev->phase, "exec");
     t->exited = t->exit_known = true;
