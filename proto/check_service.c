@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "check_service.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+
+#include "check.h"
+#include "runtime/base/mem.h"
+#include "runtime/base/str.h"
+
+enum { DAY_MS = 86400000 };
+
+int check__refs_init(struct check_refs *r, struct err *err) {
+    const Orlop__App *a = r->app;
+    for (size_t i = 0; i < a->n_services; i++) {
+        Orlop__Service *s = a->services[i];
+        if (!check_is_name(s->name, CHECK_NAME_MAX))
+            return err_say(err, -EINVAL,
+                           "service name \"%.80s\": letters, digits, - _ and ., at most %d",
+                           s->name, CHECK_NAME_MAX);
+        if (map_get(&r->services, s->name))
+            return err_say(err, -EINVAL, "service %s is there twice", s->name);
+        if (map_set(&r->services, s->name, s) < 0) return -ENOMEM;
+    }
+    int e = 0;
+    for (size_t i = 0; i < a->n_networks; i++)
+        e |= map_set(&r->networks, a->networks[i]->key, a->networks[i]);
+    for (size_t i = 0; i < a->n_volumes; i++)
+        e |= map_set(&r->volumes, a->volumes[i]->key, a->volumes[i]);
+    for (size_t i = 0; i < a->n_secrets; i++)
+        e |= map_set(&r->secrets, a->secrets[i]->name, a->secrets[i]);
+    for (size_t i = 0; i < a->n_configs; i++)
+        e |= map_set(&r->configs, a->configs[i]->name, a->configs[i]);
+    return e ? -ENOMEM : 0;
+}
+
+void check__refs_fini(struct check_refs *r) {
+    map_fini(&r->services);
+    map_fini(&r->networks);
+    map_fini(&r->volumes);
+    map_fini(&r->secrets);
+    map_fini(&r->configs);
+}
+
+/* --- small things
+ * --------------------------------------------------------------------------------------- */
+
+static bool is_address(const char *s) {
+    unsigned char buf[sizeof(struct in6_addr)];
+    return inet_pton(AF_INET, s, buf) == 1 || inet_pton(AF_INET6, s, buf) == 1;
+}
+
+static bool is_word(const char *s) {
+    size_t n = strlen(s);
+    if (n == 0 || n > CHECK_NAME_MAX) return false;
+    for (size_t i = 0; i < n; i++)
+        if (!(s[i] >= 'a' && s[i] <= 'z') && !(s[i] >= 'A' && s[i] <= 'Z') &&
+            !(s[i] >= '0' && s[i] <= '9') && s[i] != '_')
+            return false;
+    return true;
+}
+
+static bool is_digest(const char *s) {
+    return str_starts(s, "sha256:") && strlen(s) == 71 && strspn(s + 7, "0123456789abcdef") == 64;
+}
+
+static int at_most(size_t n, const char *what, struct err *err) {
+    if (n <= CHECK_LIST_MAX) return 0;
+    return err_say(err, -EINVAL, "%zu %s; at most %d", n, what, CHECK_LIST_MAX);
+}
+
+static int check_lists(const Orlop__Service *s, struct err *err) {
+    const struct {
+        size_t n;
+        const char *what;
+    } lists[] = {
+        {s->n_command, "words of command"},
+        {s->n_entrypoint, "words of entrypoint"},
+        {s->n_environment, "environment variables"},
+        {s->n_ports, "ports"},
+        {s->n_expose, "exposed ports"},
+        {s->n_mounts, "mounts"},
+        {s->n_networks, "networks"},
+        {s->n_depends_on, "dependencies"},
+        {s->n_labels, "labels"},
+        {s->n_cap_add, "capabilities"},
+        {s->n_cap_drop, "capabilities"},
+        {s->n_ulimits, "ulimits"},
+        {s->n_secrets, "secrets"},
+        {s->n_configs, "configs"},
+        {s->n_extra_hosts, "extra hosts"},
+    };
+    for (size_t i = 0; i < array_len(lists); i++) {
+        int r = at_most(lists[i].n, lists[i].what, err);
+        if (r < 0) return r;
+    }
+    return 0;
+}
+
+static int check_image(const Orlop__Service *s, struct err *err) {
+    if (!*s->image || strlen(s->image) > 1024)
+        return err_say(err, -EINVAL, "there is no image, or its name is too long");
+    if (*s->image_digest && !is_digest(s->image_digest))
+        return err_say(err, -EINVAL, "image digest \"%.80s\" is not sha256:<64 hex digits>",
+                       s->image_digest);
+    if (s->replicas > CHECK_REPLICAS_MAX)
+        return err_say(err, -EINVAL, "%u replicas; at most %d", s->replicas, CHECK_REPLICAS_MAX);
+    return 0;
+}
+
+static int check_environment(const Orlop__Service *s, struct err *err) {
+    for (size_t i = 0; i < s->n_environment; i++)
+        if (!*s->environment[i]->key || strchr(s->environment[i]->key, '='))
+            return err_say(err, -EINVAL, "environment: \"%.80s\" is no variable's name",
+                           s->environment[i]->key);
+    for (size_t i = 0; i < s->n_extra_hosts; i++) {
+        const Orlop__KeyValue *h = s->extra_hosts[i];
+        if (!check_is_name(h->key, 253) ||
+            (!is_address(h->value) && !str_eq(h->value, "host-gateway")))
+            return err_say(err, -EINVAL,
+                           "extra_hosts: \"%.80s\" = \"%.80s\" is no name and address", h->key,
+                           h->value);
+    }
+    return 0;
+}
+
+/* --- ports, networks
+ * -------------------------------------------------------------------------------------- */
+
+static bool is_protocol(Orlop__Port__Protocol p) {
+    return p == ORLOP__PORT__PROTOCOL__TCP || p == ORLOP__PORT__PROTOCOL__UDP;
+}
+
+static int check_ports(const Orlop__Service *s, struct err *err) {
+    for (size_t i = 0; i < s->n_ports; i++) {
+        const Orlop__Port *p = s->ports[i];
+        if (!is_protocol(p->protocol))
+            return err_say(err, -EINVAL, "port %u: unknown protocol %d", p->target,
+                           (int) p->protocol);
+        if (p->target < 1 || p->target > 65535)
+            return err_say(err, -EINVAL, "port %u is not 1 to 65535", p->target);
+        if (p->published > 65535)
+            return err_say(err, -EINVAL, "published port %u is not 1 to 65535", p->published);
+        if (*p->host_ip && !is_address(p->host_ip))
+            return err_say(err, -EINVAL, "port %u: \"%.80s\" is no address", p->target, p->host_ip);
+    }
+    for (size_t i = 0; i < s->n_expose; i++)
+        if (!is_protocol(s->expose[i]->protocol) || s->expose[i]->port < 1 ||
+            s->expose[i]->port > 65535)
+            return err_say(err, -EINVAL, "exposed port %u is not 1 to 65535", s->expose[i]->port);
+    return 0;
+}
+
+static int check_address(const Orlop__Service *s, const Orlop__ServiceNetwork *n,
+                         const Orlop__Network *def, struct err *err) {
+    uint32_t address, subnet, prefix_len;
+    if (!*n->ipv4_address) return 0;
+    if (str_to_ipv4(n->ipv4_address, &address) < 0)
+        return err_say(err, -EINVAL, "ipv4_address \"%.40s\" is no address", n->ipv4_address);
+    if (s->replicas > 1)
+        return err_say(err, -EINVAL, "ipv4_address is for one replica, not %u", s->replicas);
+    if (def->external) return 0; /* its subnet is another app's */
+    if (!*def->subnet || str_to_cidr4(def->subnet, &subnet, &prefix_len) < 0)
+        return err_say(err, -EINVAL, "ipv4_address needs a network with a subnet; %s has none",
+                       def->key);
+    uint32_t hosts = UINT32_MAX >> prefix_len, host = address & hosts, gateway;
+    if (str_to_ipv4(def->gateway, &gateway) < 0) gateway = subnet + 1;
+    if ((address & ~hosts) != subnet || host == 0 || host == hosts || address == gateway)
+        return err_say(err, -EINVAL, "ipv4_address %s is no free address of %s", n->ipv4_address,
+                       def->subnet);
+    return 0;
+}
+
+static int check_networks(const struct check_refs *refs, const Orlop__Service *s, struct err *err) {
+    bool outside = false;
+    for (size_t i = 0; i < s->n_networks; i++) {
+        const Orlop__ServiceNetwork *n = s->networks[i];
+        const Orlop__Network *def = map_get(&refs->networks, n->network);
+        if (!def) return err_say(err, -EINVAL, "network %s is not defined", n->network);
+        for (size_t k = 0; k < i; k++)
+            if (str_eq(s->networks[k]->network, n->network))
+                return err_say(err, -EINVAL, "network %s is there twice", n->network);
+        int r = at_most(n->n_aliases, "aliases", err);
+        for (size_t k = 0; k < n->n_aliases && !r; k++)
+            if (!check_is_name(n->aliases[k], 253))
+                r = err_say(err, -EINVAL, "alias \"%.80s\" is not valid", n->aliases[k]);
+        if (!r) r = check_address(s, n, def, err);
+        if (r < 0) return r;
+        outside |= !def->internal;
+    }
+    if (s->n_ports && s->n_networks && !outside)
+        return err_say(err, -EINVAL, "it publishes ports, but all of its networks are internal");
+    return 0;
+}
+
+/* --- mounts, secrets, configs
+ * -------------------------------------------------------------------------------- */
+
+static bool is_subpath(const char *s) {
+    char path[CHECK_TEXT_MAX];
+    size_t n = strlen(s);
+    if (n + 2 > sizeof path) return false;
+    path[0] = '/';
+    memcpy(path + 1, s, n + 1);
+    return check_is_abs_path(path);
+}
+
+static int check_mount(const struct check_refs *refs, const Orlop__Mount *m, struct err *err) {
+    if (!check_is_abs_path(m->target) || !m->target[1])
+        return err_say(err, -EINVAL, "mount target \"%.200s\" is no absolute path", m->target);
+    if (*m->subpath && !is_subpath(m->subpath))
+        return err_say(err, -EINVAL, "mount %s: subpath \"%.200s\" is no relative path", m->target,
+                       m->subpath);
+    switch (m->kind) {
+    case ORLOP__MOUNT__KIND__VOLUME:
+        if (*m->source && !map_get(&refs->volumes, m->source))
+            return err_say(err, -EINVAL, "volume %s is not defined", m->source);
+        return 0;
+    case ORLOP__MOUNT__KIND__BIND:
+        if (!check_is_abs_path(m->source))
+            return err_say(err, -EINVAL, "bind source \"%.200s\" is no absolute path", m->source);
+        return 0;
+    case ORLOP__MOUNT__KIND__TMPFS:
+        if (m->tmpfs_mode > 07777)
+            return err_say(err, -EINVAL, "tmpfs %s: mode %o", m->target, m->tmpfs_mode);
+        return 0;
+    case ORLOP__MOUNT__KIND__KIND_UNSET:
+    case _ORLOP__MOUNT__KIND_IS_INT_SIZE:
+        break;
+    }
+    return err_say(err, -EINVAL, "mount %s: unknown kind %d", m->target, (int) m->kind);
+}
+
+static int check_uses(Orlop__ContentUse *const *v, size_t n, const struct map *defs,
+                      const char *what, struct err *err) {
+    for (size_t i = 0; i < n; i++) {
+        if (!map_get(defs, v[i]->source))
+            return err_say(err, -EINVAL, "%s %s is not defined", what, v[i]->source);
+        if (!check_is_abs_path(v[i]->target) || !v[i]->target[1])
+            return err_say(err, -EINVAL, "%s %s: target \"%.200s\" is no absolute path", what,
+                           v[i]->source, v[i]->target);
+        if (v[i]->mode > 07777)
+            return err_say(err, -EINVAL, "%s %s: mode %o", what, v[i]->source, v[i]->mode);
+        if (v[i]->uid == UINT32_MAX || v[i]->gid == UINT32_MAX)
+            return err_say(err, -EINVAL, "%s %s: uid or gid 4294967295 is none", what,
+                           v[i]->source);
+    }
+    return 0;
+}
+
+static int check_files(const struct check_refs *refs, const Orlop__Service *s, struct err *err) {
+    if (*s->working_dir && s->working_dir[0] != '/')
+        return err_say(err, -EINVAL, "working_dir \"%.200s\" is not absolute", s->working_dir);
+    for (size_t i = 0; i < s->n_mounts; i++) {
+        int r = check_mount(refs, s->mounts[i], err);
+        for (size_t k = 0; k < i && !r; k++)
+            if (str_eq(s->mounts[k]->target, s->mounts[i]->target))
+                r = err_say(err, -EINVAL, "%s is mounted twice", s->mounts[i]->target);
+        if (r < 0) return r;
+    }
+    int r = check_uses(s->secrets, s->n_secrets, &refs->secrets, "secret", err);
+    return r < 0 ? r : check_uses(s->configs, s->n_configs, &refs->configs, "config", err);
+}
+
+/* --- behaviour
+ * --------------------------------------------------------------------------------------------- */
+
+static int check_dependencies(const struct check_refs *refs, const Orlop__Service *s,
+                              struct err *err) {
+    for (size_t i = 0; i < s->n_depends_on; i++) {
+        const Orlop__Dependency *d = s->depends_on[i];
+        if (str_eq(d->service, s->name)) return err_say(err, -EINVAL, "it depends on itself");
+        if (!map_get(&refs->services, d->service) && !d->optional)
+            return err_say(err, -EINVAL, "it depends on service %s, which is not defined",
+                           d->service);
+        if (d->condition < ORLOP__DEPENDENCY__CONDITION__STARTED ||
+            d->condition > ORLOP__DEPENDENCY__CONDITION__COMPLETED)
+            return err_say(err, -EINVAL, "depends_on %s: unknown condition %d", d->service,
+                           (int) d->condition);
+        for (size_t k = 0; k < i; k++)
+            if (str_eq(s->depends_on[k]->service, d->service))
+                return err_say(err, -EINVAL, "depends_on %s is there twice", d->service);
+    }
+    return 0;
+}
+
+static int check_health(const Orlop__Healthcheck *h, struct err *err) {
+    if (!h || h->disable) return 0;
+    int r = at_most(h->n_test, "words of a health check", err);
+    if (r < 0) return r;
+    bool shell = h->n_test == 2 && str_eq(h->test[0], "CMD-SHELL");
+    bool exec = h->n_test > 1 && str_eq(h->test[0], "CMD");
+    if (h->n_test && !shell && !exec)
+        return err_say(err, -EINVAL, "healthcheck: test is CMD and words, or CMD-SHELL and a text");
+    const uint64_t times[] = {h->interval_ms, h->timeout_ms, h->start_period_ms,
+                              h->start_interval_ms};
+    for (size_t i = 0; i < array_len(times); i++)
+        if (times[i] > DAY_MS) return err_say(err, -EINVAL, "healthcheck: a time above a day");
+    if (h->retries > 1000)
+        return err_say(err, -EINVAL, "healthcheck: %u retries; at most 1000", h->retries);
+    return 0;
+}
+
+static int check_policy(const Orlop__Service *s, struct err *err) {
+    const Orlop__RestartPolicy *p = s->restart;
+    if (p && (p->condition < ORLOP__RESTART_POLICY__CONDITION__CONDITION_UNSET ||
+              p->condition > ORLOP__RESTART_POLICY__CONDITION__UNLESS_STOPPED ||
+              p->delay_ms > DAY_MS || p->window_ms > DAY_MS))
+        return err_say(err, -EINVAL, "restart policy out of range");
+    if (s->stop_grace_ms > DAY_MS || s->drain_ms > DAY_MS)
+        return err_say(err, -EINVAL, "stop_grace_period or drain above a day");
+    if (*s->userns_mode && !str_eq(s->userns_mode, "private"))
+        return err_say(err, -EINVAL, "userns_mode \"%.40s\" is not known", s->userns_mode);
+    const Orlop__Logging *l = s->logging;
+    if (l && !str_eq(l->driver, "") && !str_eq(l->driver, "json-file") &&
+        !str_eq(l->driver, "local") && !str_eq(l->driver, "none"))
+        return err_say(err, -EINVAL, "logging driver \"%.40s\" is not known", l->driver);
+    if (l && l->max_files > 1000)
+        return err_say(err, -EINVAL, "logging: %u files; at most 1000", l->max_files);
+    return 0;
+}
+
+static int check_limits(const Orlop__Service *s, struct err *err) {
+    const Orlop__Resources *r = s->resources;
+    if (r && r->memory_limit_bytes && r->memory_reservation_bytes > r->memory_limit_bytes)
+        return err_say(err, -EINVAL, "the memory reservation is above the limit");
+    if (r && r->cpu_limit_millis && r->cpu_reservation_millis > r->cpu_limit_millis)
+        return err_say(err, -EINVAL, "the CPU reservation is above the limit");
+    for (size_t i = 0; i < s->n_ulimits; i++)
+        if (!is_word(s->ulimits[i]->name) || s->ulimits[i]->soft > s->ulimits[i]->hard)
+            return err_say(err, -EINVAL, "ulimit \"%.40s\": no such limit, or soft above hard",
+                           s->ulimits[i]->name);
+    for (size_t i = 0; i < s->n_cap_add; i++)
+        if (!is_word(s->cap_add[i]))
+            return err_say(err, -EINVAL, "capability \"%.40s\" is not known", s->cap_add[i]);
+    for (size_t i = 0; i < s->n_cap_drop; i++)
+        if (!is_word(s->cap_drop[i]))
+            return err_say(err, -EINVAL, "capability \"%.40s\" is not known", s->cap_drop[i]);
+    return 0;
+}
+
+int check__service(const struct check_refs *refs, const Orlop__Service *s, struct err *err) {
+    int r = check_lists(s, err);
+    if (!r) r = check_image(s, err);
+    if (!r) r = check_environment(s, err);
+    if (!r) r = check_ports(s, err);
+    if (!r) r = check_networks(refs, s, err);
+    if (!r) r = check_files(refs, s, err);
+    if (!r) r = check_dependencies(refs, s, err);
+    if (!r) r = check_health(s->healthcheck, err);
+    if (!r) r = check_policy(s, err);
+    if (!r) r = check_limits(s, err);
+    return r;
+}
