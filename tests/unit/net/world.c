@@ -171,6 +171,10 @@ void world_cable(const struct world_link *l, uint32_t host_address) {
     far_end(l);
 }
 
+void world_local_address(uint32_t ip) {
+    address("lo", ip, 32);
+}
+
 void world_sysctl(const char *path, const char *value) {
     int r = fd_write_file(AT_FDCWD, path, value);
     if (r < 0) broken(path, r);

@@ -30,6 +30,7 @@ struct world_link {
 void world_task_link(const struct world_link *l);
 /* An ordinary cable: HOST_ADDRESS with the same prefix on this end. */
 void world_cable(const struct world_link *l, uint32_t host_address);
+void world_local_address(uint32_t address); /* one more, on lo */
 void world_sysctl(const char *path, const char *value);
 char *world_read_sysctl(const char *path); /* static buffer */
 void world_delete_link(const char *name);
