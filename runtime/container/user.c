@@ -43,8 +43,8 @@ static int split_word(const char *from, size_t n, char to[static USER_NAME_MAX])
 int user__split(const char *text, struct user_words *ret, struct err *err) {
     struct user_words w = {.user = ""};
     const char *colon = strchr(text, ':');
-    int r = 0;
-    if (*text) r = split_word(text, colon ? (size_t) (colon - text) : strlen(text), w.user);
+    size_t n = strcspn(text, ":");
+    int r = n ? split_word(text, n, w.user) : 0;
     if (r == 0 && colon) r = split_word(colon + 1, strlen(colon + 1), w.group);
     if (r < 0)
         return err_say(err, -EINVAL, "user \"%.64s\" is not NAME, UID, NAME:GROUP or UID:GID",
