@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Findings, and how they are shown: as a compiler shows them. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cf.h"
+
+size_t cf_enter(struct compose_project *c, const char *key) {
+    size_t mark = c->path_len;
+    int n = snprintf(c->path + mark, CF_PATH - mark, "%s%s", mark ? "." : "", key);
+    if (n > 0) c->path_len = (size_t) n < CF_PATH - mark ? mark + (size_t) n : CF_PATH - 1;
+    return mark;
+}
+
+size_t cf_enter_item(struct compose_project *c, size_t i) {
+    size_t mark = c->path_len;
+    int n = snprintf(c->path + mark, CF_PATH - mark, "[%zu]", i);
+    if (n > 0) c->path_len = (size_t) n < CF_PATH - mark ? mark + (size_t) n : CF_PATH - 1;
+    return mark;
+}
+
+void cf_leave(struct compose_project *c, size_t mark) {
+    c->path_len = mark;
+    c->path[mark] = '\0';
+}
+
+static struct compose_issue *add(struct compose_project *c, uint32_t file, bool warning,
+                                 const char *kind, char *text) {
+    if (!warning) c->n_errors++;
+    if (c->n_issues == CF_ISSUES) {
+        c->n_dropped++;
+        return NULL;
+    }
+    struct compose_issue *i = &c->issues[c->n_issues];
+    i->file = cf_strdup(c, cf_file(c, file)->path);
+    i->path = cf_strdup(c, c->path);
+    i->kind = cf_strdup(c, kind);
+    i->text = text;
+    i->warning = warning;
+    c->n_issues++;
+    return i;
+}
+
+static char *vtext(struct compose_project *c, const char *fmt, va_list ap) {
+    char buf[1024]; /* values quoted in messages are cut by this */
+    vsnprintf(buf, sizeof buf, fmt, ap);
+    return cf_strdup(c, buf);
+}
+
+void cf_issue(struct compose_project *c, const struct cf_node *at, const char *kind,
+              const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    char *text = vtext(c, fmt, ap);
+    va_end(ap);
+    cf_issue_at(c, at ? at->file : 0, at ? at->line : 0, at ? at->column : 0, kind, text);
+}
+
+void cf_warn(struct compose_project *c, const struct cf_node *at, const char *kind, const char *fmt,
+             ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    char *text = vtext(c, fmt, ap);
+    va_end(ap);
+    struct compose_issue *i = add(c, at ? at->file : 0, true, kind, text);
+    if (!i || !at) return;
+    i->line = at->line;
+    i->column = at->column;
+}
+
+void cf_issue_at(struct compose_project *c, uint32_t file, uint32_t line, uint32_t column,
+                 const char *kind, const char *text) {
+    struct compose_issue *i = add(c, file, false, kind, cf_strdup(c, text));
+    if (!i) return;
+    i->line = line;
+    i->column = column;
+}
+
+/* ---- the nearest name ---- */
+
+/* Edits between A and B (an exchange of neighbours counts one), at most LIMIT + 1. */
+static unsigned distance(const char *a, const char *b, unsigned limit) {
+    enum { MAX = 40 };
+    size_t n = strlen(a), m = strlen(b);
+    if (n > MAX || m > MAX) return limit + 1;
+    unsigned rows[3][MAX + 1];
+    unsigned *before = rows[0], *last = rows[1], *row = rows[2];
+    memset(rows, 0, sizeof rows);
+    for (unsigned j = 0; j <= m; j++) last[j] = j;
+    for (unsigned i = 1; i <= n; i++) {
+        row[0] = i;
+        for (unsigned j = 1; j <= m; j++) {
+            unsigned best = last[j - 1] + (a[i - 1] != b[j - 1]);
+            if (last[j] + 1 < best) best = last[j] + 1;
+            if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+                before[j - 2] + 1 < best)
+                best = before[j - 2] + 1;
+            row[j] = best;
+        }
+        unsigned *spare = before;
+        before = last;
+        last = row;
+        row = spare;
+    }
+    return last[m];
+}
+
+const char *cf_nearest(const char *key, const char *const *names, size_t n) {
+    size_t len = strlen(key);
+    unsigned limit = len <= 3 ? 1 : len <= 7 ? 2 : 3;
+    const char *best = NULL;
+    for (size_t i = 0; i < n; i++) {
+        unsigned d = distance(key, names[i], limit);
+        if (d > limit) continue;
+        best = names[i];
+        limit = d - (d > 0);
+        if (!d) break;
+    }
+    return best;
+}
+
+/* ---- showing ---- */
+
+size_t compose_issues(const struct compose_project *c, const struct compose_issue **ret) {
+    *ret = c->issues;
+    return c->n_issues;
+}
+
+static void print_source(const struct compose_project *c, const struct compose_issue *i,
+                         FILE *out) {
+    const struct cf_file *f = NULL;
+    for (uint32_t k = 0; k < c->n_files && !f; k++)
+        if (str_eq(c->files[k]->path, i->file) && c->files[k]->text) f = c->files[k];
+    if (!f || !i->line) return;
+    const char *at = f->text, *end = f->text + f->len;
+    for (unsigned line = 1; line < i->line && at; line++) {
+        at = memchr(at, '\n', (size_t) (end - at));
+        if (at) at++;
+    }
+    if (!at || at >= end) return;
+    const char *stop = memchr(at, '\n', (size_t) (end - at));
+    size_t len = (size_t) ((stop ? stop : end) - at);
+    if (len && at[len - 1] == '\r') len--;
+    if (len > 200) len = 200;
+    fprintf(out, "%5u | ", i->line);
+    for (size_t k = 0; k < len; k++)
+        fputc((unsigned char) at[k] < ' ' && at[k] != '\t' ? '?' : at[k], out);
+    fputs("\n      | ", out);
+    unsigned column = 1;
+    for (size_t k = 0; k < len && column < i->column; k++) {
+        if (((unsigned char) at[k] & 0xC0) == 0x80) continue;
+        fputc(at[k] == '\t' ? '\t' : ' ', out);
+        column++;
+    }
+    fputs("^\n", out);
+}
+
+void compose_print_issues(const struct compose_project *c, FILE *out) {
+    for (size_t k = 0; k < c->n_issues; k++) {
+        const struct compose_issue *i = &c->issues[k];
+        fputs(i->file, out);
+        if (i->line) fprintf(out, ":%u:%u", i->line, i->column);
+        fprintf(out, ": %s%s%s%s\n", i->warning ? "warning: " : "", i->path, *i->path ? ": " : "",
+                i->text);
+        print_source(c, i, out);
+    }
+    if (c->n_dropped) fprintf(out, "... and %zu more\n", c->n_dropped);
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The order of a load. Findings do not stop it where going on makes sense: all that is wrong in a
+ * file is said at once. What is wrong is marked (cf_node.bad), so that later steps leave it alone.
+ */
+#include "load.h"
+
+#include <errno.h>
+#include <string.h>
+
+const char *cf_full_path(struct compose_project *c, const char *path) {
+    return cf_path_join(c, c->directory, path);
+}
+
+struct cf_node *cf_load_documents(struct compose_project *c, const char *path, const char *base,
+                                  const struct cf_env *env, const struct cf_node *at) {
+    int64_t file = cf_file_read(c, cf_full_path(c, path), path, base, at);
+    if (file < 0) return NULL;
+    c->files[file]->env = env;
+    struct cf_node *documents = cf_new(c, CF_SEQ, NULL);
+    return cf_yaml_read(c, (uint32_t) file, documents) ? documents : NULL;
+}
+
+void cf_interpolate_document(struct compose_project *c, struct cf_node *d) {
+    if (!c->options->no_interpolate) cf_interpolate_tree(c, d, cf_file(c, d->file)->env);
+}
+
+/* One document onto the model so far. */
+static struct cf_node *take_document(struct compose_project *c, struct cf_node *model,
+                                     struct cf_node *d, const struct cf_source *s) {
+    if (d->kind != CF_MAP) {
+        cf_issue(c, d, "type", "the top level must be a mapping, not %s", cf_kind_name(d));
+        return model;
+    }
+    cf_interpolate_document(c, d);
+    cf_apply_extends(c, d);
+    cf_apply_include(c, d, s);
+    struct cf_node *merged = cf_merge(c, model, d, &cf_root);
+    if (!merged) return model;
+    cf_unify(c, merged, &cf_root);
+    cf_check(c, merged, &cf_root);
+    return merged;
+}
+
+static struct cf_node *take_file(struct compose_project *c, struct cf_node *model,
+                                 const struct cf_node *path, const struct cf_source *s) {
+    struct cf_node *documents = cf_load_documents(c, path->s, s->base, s->env, s->at);
+    if (!documents) return NULL;
+    bool any = false;
+    for (uint32_t i = 0; i < documents->n; i++) {
+        if (documents->items[i]->kind == CF_NULL) continue;
+        any = true;
+        size_t errors = c->n_errors;
+        model = take_document(c, model, documents->items[i], s);
+        if (c->n_errors > errors)
+            break; /* what lies above would be judged by what is wrong below */
+    }
+    if (any) return model;
+    cf_issue_at(c, c->n_files - 1, 0, 0, "empty", "the Compose file is empty");
+    return NULL;
+}
+
+struct cf_node *cf_load_source(struct compose_project *c, struct cf_source *s) {
+    struct cf_node *model = NULL;
+    for (uint32_t i = 0; i < s->paths->n; i++) {
+        size_t errors = c->n_errors;
+        s->open = s->paths->items[i]->s;
+        model = take_file(c, model, s->paths->items[i], s);
+        if (!model || c->n_errors > errors) break;
+    }
+    return model;
+}
+
+static void warn_obsolete(struct compose_project *c, const struct cf_node *raw) {
+    const struct cf_node *version = cf_get(raw, "version");
+    size_t mark = cf_enter(c, "version");
+    if (version) cf_warn(c, version, "obsolete", "`version` is obsolete and has no effect");
+    cf_leave(c, mark);
+}
+
+static void load(struct compose_project *c, void *arg) {
+    (void) arg;
+    struct cf_node *paths;
+    if (!cf_find_files(c, &paths) || !cf_find_name(c, paths)) return;
+    struct cf_source s = {.paths = paths, .base = ".", .env = &c->env};
+    struct cf_node *raw = cf_load_source(c, &s);
+    if (!raw) return;
+    if (c->n_errors) cf_drop_bad(raw);
+    warn_obsolete(c, raw);
+    if (!cf_get(raw, "services")) cf_put(c, raw, "services", cf_new(c, CF_MAP, raw));
+    struct cf_node *model = cf_canon_object(c, raw, &cf_root);
+    cf_put(c, model, "name", cf_new_str(c, c->name, cf_get(model, "name")));
+    cf_validate_parts(c, model);
+    if (c->n_errors) return;
+    cf_normalize(c, model);
+    cf_apply_profiles(c, model);
+    if (!c->options->no_consistency) cf_validate(c, model);
+    if (!c->options->no_env_resolution) cf_resolve_env(c, model);
+    if (!c->n_errors) c->model = model;
+}
+
+/* ---- the object ---- */
+
+static void set_up(struct compose_project *c, void *arg) {
+    (void) arg;
+    c->no_memory = cf_printf(c, "the project needs more than %d MiB", CF_ARENA_BYTES >> 20);
+    c->no_memory_kind = cf_strdup(c, "memory");
+    c->nothing = cf_strdup(c, "");
+    c->issues = cf_alloc(c, (CF_ISSUES + 1) * sizeof *c->issues);
+    c->files = cf_alloc(c, CF_FILES * sizeof(struct cf_file *));
+    cf_file_of_text(c, "compose", ".", "", 0);
+}
+
+void cf_no_memory_issue(struct compose_project *c) {
+    c->n_errors++;
+    c->issues[c->n_issues++] = (struct compose_issue){
+        .file = c->nothing, .path = c->nothing, .kind = c->no_memory_kind, .text = c->no_memory};
+}
+
+struct compose_project *cf_project_new(void) {
+    struct compose_project *c = mem_zalloc(sizeof *c);
+    if (!c) return NULL;
+    arena_init(&c->arena, CF_ARENA_BYTES);
+    if (cf_guard(c, set_up, NULL) == 0) return c;
+    compose_project_free(c);
+    return NULL;
+}
+
+int compose_load(const struct compose_options *o, struct compose_project **ret) {
+    struct compose_project *c = cf_project_new();
+    ensure(c); /* the caller is a command, and nothing was to be had at all */
+    *ret = c;
+    c->options = o;
+    c->permissive = o->permissive;
+    c->paths_as_written = o->no_path_resolution;
+    int r = cf_guard(c, load, NULL);
+    if (r < 0) cf_no_memory_issue(c);
+    cf_leave(c, 0);
+    c->options = NULL;
+    return r < 0 ? r : c->n_errors ? -EINVAL : 0;
+}
+
+void compose_project_free(struct compose_project *c) {
+    if (!c) return;
+    for (uint32_t i = 0; i < c->n_files; i++) mem_free(c->files[i]->text);
+    if (c->pending) explicit_bzero(c->pending, c->pending_len);
+    mem_free(c->pending);
+    arena_fini(&c->arena);
+    mem_free(c);
+}
+
+const char *compose_name(const struct compose_project *c) {
+    return c->name ? c->name : "";
+}
+
+const char *compose_directory(const struct compose_project *c) {
+    return c->directory ? c->directory : "";
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+/* volumes and tmpfs -> Mount; secrets and configs of a service -> ContentUse. */
+#include <string.h>
+
+#include "manifest.h"
+
+static Orlop__Mount *new_mount(struct cf_manifest *m, Orlop__Service *s, const struct cf_node *at,
+                               const char *target) {
+    Orlop__Mount *mount = cf_m_alloc(m, sizeof *mount);
+    orlop__mount__init(mount);
+    if (!target || *target != '/')
+        cf_issue(m->c, at, "volume-spec",
+                 "the target of a mount must be an absolute path, not \"%.200s\"",
+                 target ? target : "");
+    mount->target = cf_m_text(m, target);
+    CF_M_ADD(m, s->mounts, s->n_mounts, mount);
+    return mount;
+}
+
+static void bind(struct cf_manifest *m, Orlop__Mount *mount, const struct cf_node *v) {
+    const char *source = cf_get_str(v, "source"),
+               *full = source ? cf_path_expand(m->c, source) : NULL;
+    const struct cf_node *options = cf_get(v, "bind"),
+                         *create = cf_get(options, "create_host_path");
+    if (!full)
+        cf_issue(m->c, v, "volume-spec",
+                 "\"%.200s\" cannot be the source of a bind mount: a path is wanted",
+                 source ? source : "");
+    mount->kind = ORLOP__MOUNT__KIND__BIND;
+    mount->source = cf_m_text(m, full);
+    mount->create_host_path = !create || cf_get_bool(options, "create_host_path");
+    mount->propagation = cf_m_text(m, cf_get_str(options, "propagation"));
+}
+
+static void volume(struct cf_manifest *m, Orlop__Mount *mount, const struct cf_node *v) {
+    const struct cf_node *options = cf_get(v, "volume");
+    mount->kind = ORLOP__MOUNT__KIND__VOLUME;
+    mount->source = cf_m_text(m, cf_get_str(v, "source"));
+    mount->nocopy = cf_get_bool(options, "nocopy");
+    mount->subpath = cf_m_text(m, cf_get_str(options, "subpath"));
+}
+
+static void tmpfs(Orlop__Mount *mount, const struct cf_node *v) {
+    const struct cf_node *options = cf_get(v, "tmpfs");
+    const struct cf_node *size = cf_get(options, "size"), *mode = cf_get(options, "mode");
+    mount->kind = ORLOP__MOUNT__KIND__TMPFS;
+    if (size) mount->tmpfs_size_bytes = size->u;
+    if (mode) mount->tmpfs_mode = (uint32_t) mode->u;
+}
+
+static void add_volume(struct cf_manifest *m, Orlop__Service *s, const struct cf_node *v) {
+    const char *type = cf_get_str(v, "type");
+    bool is_bind = type && str_eq(type, "bind"), is_tmpfs = type && str_eq(type, "tmpfs");
+    if (!is_bind && !is_tmpfs && !(type && str_eq(type, "volume"))) {
+        cf_refuse(m->c, v, "mounts of type %.40s are not supported", type ? type : "(none)");
+        return;
+    }
+    Orlop__Mount *mount = new_mount(m, s, v, cf_get_str(v, "target"));
+    mount->read_only = cf_get_bool(v, "read_only");
+    if (is_bind)
+        bind(m, mount, v);
+    else if (is_tmpfs)
+        tmpfs(mount, v);
+    else
+        volume(m, mount, v);
+}
+
+/* One option of "/run:size=64m,mode=1777". */
+static void tmpfs_option(struct cf_manifest *m, Orlop__Mount *mount, const struct cf_node *at,
+                         const char *option) {
+    /* What tmpfs mounts of tasks are anyway. */
+    static const char *const usual[] = {"rw", "nosuid", "nodev", "noexec"};
+    int64_t size;
+    for (size_t i = 0; i < array_len(usual); i++)
+        if (str_eq(option, usual[i])) return;
+    if (str_eq(option, "ro")) {
+        mount->read_only = true;
+    } else if (str_starts(option, "size=") && !cf_parse_size(option + 5, &size)) {
+        mount->tmpfs_size_bytes = (uint64_t) size;
+    } else if (str_starts(option, "mode=") && option[5] && strlen(option + 5) <= 5 &&
+               strspn(option + 5, "01234567") == strlen(option + 5)) {
+        for (const char *p = option + 5; *p; p++)
+            mount->tmpfs_mode = mount->tmpfs_mode * 8 + (uint32_t) (*p - '0');
+    } else {
+        cf_refuse(m->c, at, "tmpfs option \"%.60s\" is not supported: size=, mode= and ro are",
+                  option);
+    }
+}
+
+static void add_tmpfs(struct cf_manifest *m, Orlop__Service *s, const struct cf_node *n) {
+    const char *options = strchr(n->s, ':');
+    size_t len = options ? (size_t) (options - n->s) : strlen(n->s);
+    Orlop__Mount *mount = new_mount(m, s, n, cf_path_clean(m->c, cf_strndup(m->c, n->s, len)));
+    mount->kind = ORLOP__MOUNT__KIND__TMPFS;
+    for (const char *p = options ? options + 1 : ""; *p;) {
+        size_t part = strcspn(p, ",");
+        if (part) tmpfs_option(m, mount, n, cf_strndup(m->c, p, part));
+        p += part + (p[part] ? 1 : 0);
+    }
+}
+
+/* ---- secrets and configs ---- */
+
+static uint32_t id_of(struct cf_manifest *m, const struct cf_node *use, const char *key) {
+    const char *s = cf_get_str(use, key);
+    uint32_t id = 0;
+    if (s && str_to_u32(s, UINT32_MAX - 1, &id) < 0)
+        cf_issue(m->c, cf_get(use, key), "cast", "%s must be a number, not \"%.60s\"", key, s);
+    return id;
+}
+
+static Orlop__ContentUse *use(struct cf_manifest *m, const struct cf_node *n,
+                              const char *directory) {
+    Orlop__ContentUse *u = cf_m_alloc(m, sizeof *u);
+    orlop__content_use__init(u);
+    const struct cf_node *mode = cf_get(n, "mode");
+    const char *target = cf_get_str(n, "target");
+    u->source = cf_m_text(m, cf_get_str(n, "source"));
+    u->target = cf_m_text(m, target ? cf_path_join(m->c, directory, target) : "");
+    u->uid = id_of(m, n, "uid");
+    u->gid = id_of(m, n, "gid");
+    if (mode) u->mode = (uint32_t) mode->u;
+    return u;
+}
+
+void cf_m_mounts(struct cf_manifest *m, Orlop__Service *s, const struct cf_node *service) {
+    const struct {
+        const char *key;
+        void (*add)(struct cf_manifest *m, Orlop__Service *s, const struct cf_node *n);
+    } lists[] = {{"volumes", add_volume}, {"tmpfs", add_tmpfs}};
+    for (size_t k = 0; k < array_len(lists); k++) {
+        const struct cf_node *list = cf_get(service, lists[k].key);
+        size_t mark = cf_enter(m->c, lists[k].key);
+        for (uint32_t i = 0; list && i < list->n; i++) {
+            size_t inner = cf_enter_item(m->c, i);
+            lists[k].add(m, s, list->items[i]);
+            cf_leave(m->c, inner);
+        }
+        cf_leave(m->c, mark);
+    }
+    const struct cf_node *secrets = cf_get(service, "secrets"),
+                         *configs = cf_get(service, "configs");
+    for (uint32_t i = 0; secrets && i < secrets->n; i++)
+        CF_M_ADD(m, s->secrets, s->n_secrets, use(m, secrets->items[i], "/run/secrets"));
+    for (uint32_t i = 0; configs && i < configs->n; i++)
+        CF_M_ADD(m, s->configs, s->n_configs, use(m, configs->items[i], "/"));
+}

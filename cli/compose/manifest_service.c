@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+/* One service. */
+#include <ctype.h>
+#include <string.h>
+
+#include "manifest.h"
+
+/* ---- keys of which some values are done ---- */
+
+static void only(struct cf_manifest *m, const struct cf_node *map, const char *key,
+                 const char *const *done, const char *why) {
+    const char *v = cf_get_str(map, key);
+    for (; v && *done; done++)
+        if (str_eq(v, *done)) return;
+    if (v) cf_refuse(m->c, cf_get(map, key), "`%s: %.60s` is not supported: %s", key, v, why);
+}
+
+#define ONLY(...)                                                                                  \
+    (const char *const[]) {                                                                        \
+        __VA_ARGS__, NULL                                                                          \
+    }
+
+static void check_partly(struct cf_manifest *m, const struct cf_node *n) {
+    const struct cf_node *deploy = cf_get(n, "deploy");
+    only(m, n, "cgroup", ONLY("private"), "each task has a cgroup namespace of its own");
+    only(m, n, "ipc", ONLY("private"), "each task has an IPC namespace of its own");
+    only(m, n, "isolation", ONLY("default"), "there is one kind of isolation");
+    only(m, n, "pull_policy", ONLY("missing", "never"), "images come by `orlop image import`");
+    only(m, n, "userns_mode", ONLY("private", "host"), "private and host are");
+    only(m, deploy, "mode", ONLY("replicated"),
+         "only replicated services are done in this version");
+    only(m, deploy, "endpoint_mode", ONLY("vip"), "each service has a virtual address");
+    const struct cf_node *links = cf_get(n, "links"), *options = cf_get(n, "security_opt");
+    for (uint32_t i = 0; links && i < links->n; i++) {
+        const char *colon = strchr(links->items[i]->s, ':');
+        if (colon &&
+            strncmp(links->items[i]->s, colon + 1, (size_t) (colon - links->items[i]->s)) != 0)
+            cf_refuse(m->c, links->items[i],
+                      "a link with another name is not supported: write an alias "
+                      "under `networks` of the other service");
+    }
+    for (uint32_t i = 0; options && i < options->n; i++) {
+        const char *o = options->items[i]->s;
+        if (!str_eq(o, "no-new-privileges") && !str_eq(o, "no-new-privileges:true") &&
+            !str_eq(o, "no-new-privileges=true"))
+            cf_refuse(m->c, options->items[i], "security option \"%.100s\" is not supported", o);
+    }
+}
+
+static void check_build(struct cf_manifest *m, const struct cf_node *n) {
+    const struct cf_node *build = cf_get(n, "build"), *image = cf_get(n, "image");
+    if (!build) return;
+    size_t mark = cf_enter(m->c, "build");
+    if (image)
+        cf_warn(m->c, build, "ignored",
+                "Orlop builds no images: %.200s must be there (`orlop image import`)", image->s);
+    else
+        cf_issue(m->c, build, "unsupported",
+                 "Orlop builds no images: name one with `image`, and bring it with `orlop image "
+                 "import`");
+    cf_leave(m->c, mark);
+}
+
+/* ---- x-orlop ---- */
+
+static void extensions(struct cf_manifest *m, Orlop__Service *s, const struct cf_node *n) {
+    const struct cf_node *x = cf_get(n, "x-orlop");
+    if (!x) return;
+    size_t mark = cf_enter(m->c, "x-orlop");
+    if (x->kind != CF_MAP) cf_issue(m->c, x, "schema-type", "must be a mapping");
+    for (uint32_t i = 0; x->kind == CF_MAP && i < x->n; i++) {
+        const struct cf_node *v = x->entries[i].value;
+        const char *key = x->entries[i].key, *wrong = "a string is wanted";
+        int64_t ns = 0;
+        size_t inner = cf_enter(m->c, key);
+        if (!str_eq(key, "drain")) {
+            cf_issue(m->c, v, "schema-unknown", "property %.100s is not allowed here: drain is",
+                     key);
+        } else {
+            if (v->kind == CF_STR) wrong = cf_parse_duration(v->s, &ns);
+            if (!wrong && ns < 0) wrong = "it cannot be negative";
+            if (wrong) cf_issue(m->c, v, "duration", "invalid duration: %s", wrong);
+            s->drain_ms = (uint64_t) ns / 1000000;
+            if (!s->drain_ms) s->drain_ms = 1; /* 0 would mean the default */
+        }
+        cf_leave(m->c, inner);
+    }
+    cf_leave(m->c, mark);
+}
+
+/* ---- parts ---- */
+
+static void words(struct cf_manifest *m, const struct cf_node *list, protobuf_c_boolean *has,
+                  char ***v, size_t *n) {
+    if (!list) return;
+    *has = true;
+    cf_m_texts(m, list, v, n);
+}
+
+static void capabilities(struct cf_manifest *m, const struct cf_node *list, char ***v, size_t *n) {
+    for (uint32_t i = 0; list && i < list->n; i++) {
+        char *name = cf_m_text(m, list->items[i]->s);
+        for (char *p = name; *p; p++) *p = (char) toupper((unsigned char) *p);
+        CF_M_ADD(m, *v, *n, str_starts(name, "CAP_") ? name + 4 : name);
+    }
+}
+
+static void networks(struct cf_manifest *m, Orlop__Service *s, const struct cf_node *map) {
+    for (uint32_t i = 0; map && i < map->n; i++) {
+        const struct cf_node *n = map->entries[i].value;
+        Orlop__ServiceNetwork *net = cf_m_alloc(m, sizeof *net);
+        orlop__service_network__init(net);
+        net->network = cf_m_text(m, map->entries[i].key);
+        cf_m_texts(m, cf_get(n, "aliases"), &net->aliases, &net->n_aliases);
+        net->ipv4_address = cf_m_text(m, cf_get_str(n, "ipv4_address"));
+        CF_M_ADD(m, s->networks, s->n_networks, net);
+    }
+}
+
+static void dependencies(struct cf_manifest *m, Orlop__Service *s, const struct cf_node *map) {
+    for (uint32_t i = 0; map && i < map->n; i++) {
+        const struct cf_node *n = map->entries[i].value;
+        const char *condition = cf_get_str(n, "condition");
+        Orlop__Dependency *d = cf_m_alloc(m, sizeof *d);
+        if (!cf_get(cf_get(m->model, "services"), map->entries[i].key))
+            continue; /* optional, and not there */
+        orlop__dependency__init(d);
+        d->service = cf_m_text(m, map->entries[i].key);
+        d->condition = str_eq(condition, "service_healthy") ? ORLOP__DEPENDENCY__CONDITION__HEALTHY
+                       : str_eq(condition, "service_completed_successfully")
+                           ? ORLOP__DEPENDENCY__CONDITION__COMPLETED
+                           : ORLOP__DEPENDENCY__CONDITION__STARTED;
+        d->restart = cf_get_bool(n, "restart");
+        d->optional = !cf_get_bool(n, "required");
+        CF_M_ADD(m, s->depends_on, s->n_depends_on, d);
+    }
+}
+
+static void extra_hosts(struct cf_manifest *m, Orlop__Service *s, const struct cf_node *list) {
+    for (uint32_t i = 0; list && i < list->n; i++) {
+        const char *text = list->items[i]->s, *eq = strchr(text, '=');
+        Orlop__KeyValue *kv = cf_m_alloc(m, sizeof *kv);
+        orlop__key_value__init(kv);
+        kv->key = cf_m_text(m, cf_strndup(m->c, text, (size_t) (eq - text)));
+        kv->value = cf_m_text(m, eq + 1);
+        CF_M_ADD(m, s->extra_hosts, s->n_extra_hosts, kv);
+    }
+}
+
+static uint32_t replicas(const struct cf_node *n) {
+    const struct cf_node *r = cf_get(cf_get(n, "deploy"), "replicas"), *scale = cf_get(n, "scale");
+    if (!r) r = scale;
+    return r ? (uint32_t) r->u : 1;
+}
+
+static void simple(struct cf_manifest *m, Orlop__Service *s, const struct cf_node *n) {
+    const struct {
+        char **field;
+        const char *key;
+    } texts[] = {{&s->image, "image"},
+                 {&s->user, "user"},
+                 {&s->working_dir, "working_dir"},
+                 {&s->hostname, "hostname"},
+                 {&s->stop_signal, "stop_signal"}};
+    for (size_t i = 0; i < array_len(texts); i++)
+        *texts[i].field = cf_m_text(m, cf_get_str(n, texts[i].key));
+    const char *userns = cf_get_str(n, "userns_mode");
+    if (userns && str_eq(userns, "private")) s->userns_mode = cf_m_text(m, userns);
+    s->read_only = cf_get_bool(n, "read_only");
+    s->init = cf_get_bool(n, "init");
+    s->tty = cf_get_bool(n, "tty");
+    s->stdin_open = cf_get_bool(n, "stdin_open");
+    s->has_stop_grace = cf_get(n, "stop_grace_period") != NULL;
+    s->stop_grace_ms = cf_m_ms(m, n, "stop_grace_period");
+    s->replicas = replicas(n);
+}
+
+void cf_m_service(struct cf_manifest *m, const char *name, const struct cf_node *n) {
+    Orlop__Service *s = cf_m_alloc(m, sizeof *s);
+    orlop__service__init(s);
+    s->name = cf_m_text(m, name);
+    CF_M_ADD(m, m->app->services, m->app->n_services, s);
+    check_partly(m, n);
+    check_build(m, n);
+    extensions(m, s, n);
+    simple(m, s, n);
+    words(m, cf_get(n, "command"), &s->has_command, &s->command, &s->n_command);
+    words(m, cf_get(n, "entrypoint"), &s->has_entrypoint, &s->entrypoint, &s->n_entrypoint);
+    cf_m_pairs(m, cf_get(n, "environment"), &s->environment, &s->n_environment);
+    cf_m_pairs(m, cf_get(n, "labels"), &s->labels, &s->n_labels);
+    capabilities(m, cf_get(n, "cap_add"), &s->cap_add, &s->n_cap_add);
+    capabilities(m, cf_get(n, "cap_drop"), &s->cap_drop, &s->n_cap_drop);
+    networks(m, s, cf_get(n, "networks"));
+    dependencies(m, s, cf_get(n, "depends_on"));
+    extra_hosts(m, s, cf_get(n, "extra_hosts"));
+    cf_m_ports(m, s, n);
+    cf_m_mounts(m, s, n);
+    cf_m_policies(m, s, n);
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Services of profiles that are not active leave the model; who needs one of them says so. */
+#include <string.h>
+
+#include "load.h"
+
+static bool active_by_environment(struct compose_project *c, const char *profile) {
+    const char *list = cf_env_get(&c->env, "COMPOSE_PROFILES");
+    while (list && *list) {
+        size_t n = strcspn(list, ",");
+        const char *one = cf_strndup(c, list, n);
+        if (str_eq(one, profile) || str_eq(one, "*")) return true;
+        list += n + (list[n] ? 1 : 0);
+    }
+    return false;
+}
+
+static bool is_active(struct compose_project *c, const struct cf_node *service) {
+    const struct cf_node *profiles = cf_get(service, "profiles");
+    const struct strv *wanted = &c->options->profiles;
+    if (!profiles || strv_has(wanted, "*")) return true;
+    for (uint32_t i = 0; i < profiles->n; i++) {
+        const char *p = profiles->items[i]->s;
+        if (strv_has(wanted, p) || (!wanted->n && active_by_environment(c, p))) return true;
+    }
+    return false;
+}
+
+/* An optional dependency on what has left goes with it; a required one is an error of validate.c,
+ * which finds the service in c->inactive. */
+static void drop_optional(struct cf_node *service, const struct cf_node *inactive) {
+    struct cf_node *depends = cf_get(service, "depends_on");
+    for (uint32_t i = 0; depends && i < depends->n;) {
+        const char *name = depends->entries[i].key;
+        if (cf_get(inactive, name) && !cf_get_bool(depends->entries[i].value, "required"))
+            cf_del(depends, name);
+        else
+            i++;
+    }
+}
+
+void cf_apply_profiles(struct compose_project *c, struct cf_node *model) {
+    struct cf_node *services = cf_get(model, "services"), *active = cf_new(c, CF_MAP, services);
+    c->inactive = cf_new(c, CF_MAP, services);
+    for (uint32_t i = 0; i < services->n; i++) {
+        struct cf_node *s = services->entries[i].value;
+        cf_put(c, is_active(c, s) ? active : c->inactive, services->entries[i].key, s);
+    }
+    for (uint32_t i = 0; i < active->n; i++) drop_optional(active->entries[i].value, c->inactive);
+    cf_put(c, model, "services", active);
+}

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Nothing is ignored in silence: each key that is in the model is looked up in the schema's `use`.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "manifest.h"
+
+void cf_refuse(struct compose_project *c, const struct cf_node *n, const char *fmt, ...) {
+    char text[600];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    if (c->permissive)
+        cf_warn(c, n, "unsupported", "dropped: %s", text);
+    else
+        cf_issue(c, n, "unsupported", "%s", text);
+}
+
+static void look(struct compose_project *c, const struct cf_node *n, const struct cf_key *k) {
+    switch (k->use) {
+    case CF_REFUSES:
+        cf_refuse(c, n, "`%s` is not supported: %s", k->name, k->why);
+        return;
+    case CF_WARNS:
+        cf_warn(c, n, "ignored", "`%s` has no effect: %s", k->name, k->why);
+        return;
+    case CF_DOES:
+        cf_refuse_keys(c, n, k);
+        return;
+    case CF_PARTLY: /* the code of the manifest looks at the value */
+        if (k->table && !str_eq(k->name, "build")) cf_refuse_keys(c, n, k);
+        return;
+    }
+}
+
+void cf_refuse_keys(struct compose_project *c, const struct cf_node *n, const struct cf_key *k) {
+    for (uint32_t i = 0; n->kind == CF_MAP && i < n->n; i++) {
+        const char *name = n->entries[i].key;
+        const struct cf_key *below = k->table ? cf_key_of(k->table, name) : k->value;
+        size_t mark = cf_enter(c, name);
+        if (!k->table && below)
+            cf_refuse_keys(c, n->entries[i].value, below);
+        else if (below && below->use && !cf_is_empty(n->entries[i].value))
+            look(c, n->entries[i].value, below);
+        cf_leave(c, mark);
+    }
+    for (uint32_t i = 0; n->kind == CF_SEQ && k->item && i < n->n; i++) {
+        size_t mark = cf_enter_item(c, i);
+        cf_refuse_keys(c, n->items[i], k->item);
+        cf_leave(c, mark);
+    }
+}
