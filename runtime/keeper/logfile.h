@@ -5,7 +5,9 @@
  * stream, offset} in order; a record covers the bytes from its offset to the next record's (or the
  *          end). The highest N is the current file. Written by the keeper: record before bytes,
  *          splice(2) at an explicit offset. A record whose offset equals the file's end covers
- * nothing. Thread   [pool] for reads.
+ * nothing and may be written over, so a reader asks for the data file's size first and believes
+ * only the records below it. A line may span files; it is put together per stream. Thread   [pool]
+ * for reads.
  */
 #ifndef ORLOP_KEEPER_LOGFILE_H
 #define ORLOP_KEEPER_LOGFILE_H
@@ -17,8 +19,13 @@
 
 struct log_record {
     int64_t time_unix_ns;
-    uint64_t offset_stream; /* offset << 2 | stream; stream: 1 stdout, 2 stderr, 3 dropped bytes
-                             * (offset unchanged, the count is in the next word) */
+    uint64_t offset_stream; /* offset << 2 | enum log_stream */
+};
+
+enum log_stream {
+    LOG_STDOUT = 1,
+    LOG_STDERR = 2,
+    LOG_BOUNDARY = 3, /* covers nothing: a new attempt of the task begins, open lines end here */
 };
 
 enum { LOGFILE_LINE_MAX = 64 * 1024 };

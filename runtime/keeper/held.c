@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The FIFOs that the anchor keeps open: hold.sock, the anchor's side (records: hold.h). */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "anchor_int.h"
+#include "hold.h"
+#include "outq.h"
+#include "runtime/base/fd.h"
+#include "runtime/base/log.h"
+#include "runtime/base/mem.h"
+
+struct held {
+    int fd;
+    bool named; /* since the keeper's present connection */
+};
+
+static void drop(struct anchor *a, const char *name) {
+    struct held *h = map_del(&a->held, name);
+    if (!h) return;
+    fd_close(&h->fd);
+    mem_free(h);
+}
+
+/* TAKES FD. */
+static void hold(struct anchor *a, const char *name, int fd) {
+    drop(a, name);
+    struct held *h = mem_alloc(sizeof *h);
+    if (h) *h = (struct held){.fd = fd, .named = true};
+    if (h && map_set(&a->held, name, h) == 0) return;
+    log_error("held.lost", "name=\"%s\" err=\"no memory\"", name);
+    mem_free(h);
+    fd_close(&fd);
+}
+
+static void name_none(struct anchor *a) {
+    const char *name;
+    void *value;
+    for (size_t i = 0; map_next(&a->held, &i, &name, &value);)
+        ((struct held *) value)->named = false;
+}
+
+static void drop_unnamed(struct anchor *a) {
+    const char *name;
+    void *value;
+    for (size_t i = 0; map_next(&a->held, &i, &name, &value);)
+        if (!((struct held *) value)->named) drop(a, name);
+}
+
+static void keeper_gone(struct anchor *a) {
+    loop_remove(&a->loop, &a->keeper);
+    a->next_connect_ms = a->now_ms;
+}
+
+static void on_record(struct anchor *a, struct hold_record *r, int *fd) {
+    r->name[sizeof r->name - 1] = 0;
+    switch (r->op) {
+    case HOLD_HOLD:
+        if (*fd >= 0) hold(a, r->name, steal_fd(fd));
+        break;
+    case HOLD_DROP:
+        drop(a, r->name);
+        break;
+    case HOLD_SYNC:
+        drop_unnamed(a);
+        break;
+    default:
+        log_warn("held.record", "op=%u", r->op);
+    }
+}
+
+static void on_keeper(struct loop_source *s, uint32_t events) {
+    (void) events;
+    struct anchor *a = container_of(s, struct anchor, keeper);
+    struct hold_record r;
+    int fds[PACKET_FDS_MAX];
+    size_t n_fds;
+    int n = packet_receive(s->fd, &r, sizeof r, fds, &n_fds);
+    if (n == -EAGAIN) return;
+    if (n == sizeof r && r.magic == HOLD_MAGIC && n_fds <= 1) {
+        int fd = n_fds ? fds[0] : -1;
+        on_record(a, &r, &fd);
+        fd_close(&fd);
+        return;
+    }
+    if (n == -EMSGSIZE) /* out of descriptors, most likely: RLIMIT_NOFILE is too low */
+        log_error("held.lost", "err=\"a FIFO could not be held\"");
+    for (size_t i = 0; i < n_fds; i++) fd_close(&fds[i]);
+    if (n != -EMSGSIZE) keeper_gone(a);
+}
+
+void anchor__held_turn(struct anchor *a) {
+    if (a->keeper.ready || !a->roles[ROLE_KEEPER].pid || a->now_ms < a->next_connect_ms) return;
+    a->next_connect_ms = a->now_ms + HELD_RETRY_MS;
+    char path[PATHS_FULL_MAX];
+    auto_fd int fd = packet_connect(paths_run(&a->paths, "hold.sock", path));
+    if (fd < 0) return; /* it is not up yet */
+    name_none(a);
+    if (loop_add(&a->loop, &a->keeper, fd, EPOLLIN, on_keeper) == 0) fd = -1; /* the loop's */
+}
+
+void anchor__held_farewell(struct anchor *a) {
+    struct hold_record r = {.magic = HOLD_MAGIC, .op = HOLD_FAREWELL};
+    if (a->keeper.ready && packet_send(a->keeper.fd, &r, sizeof r, NULL, 0) < 0)
+        log_warn("held.farewell", "err=\"not sent\"");
+}

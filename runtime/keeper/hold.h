@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+/* runtime/keeper/hold.h - what keeper and anchor say to each other over RUN/hold.sock: records of a
+ * fixed size, a descriptor beside some of them. The keeper listens, the anchor connects.
+ *
+ *   keeper -> anchor   HOLD name +fd   keep this open too
+ *                      DROP name       its container has ended and its bytes are in the log
+ *                      SYNC            all that is to be held has been named since you connected
+ *   anchor -> keeper   FAREWELL        it ends on purpose: start no other one
+ *
+ * Nothing is ever handed back: a FIFO has a name, which finds the same pipe as long as anybody has
+ * it open.
+ */
+#ifndef ORLOP_KEEPER_HOLD_H
+#define ORLOP_KEEPER_HOLD_H
+
+#include <stdint.h>
+
+enum hold_op { HOLD_UNSET, HOLD_HOLD, HOLD_DROP, HOLD_SYNC, HOLD_FAREWELL };
+enum { HOLD_NAME_MAX = 120, HOLD_MAGIC = 0x3148524f /* "ORH1" */ };
+
+struct hold_record {
+    uint32_t magic;
+    uint32_t op;
+    char name[HOLD_NAME_MAX];
+};
+
+#endif

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "node.h"
+#include "runtime/base/fd.h"
+#include "runtime/base/mem.h"
+#include "runtime/base/str.h"
+
+#define T1 "1.1.1"
+
+static void need_node(void) {
+    if (!node_possible()) skip();
+}
+
+static int what(Orlop__KeeperMessage *m) {
+    assert_non_null(m);
+    int w = (int) m->what_case;
+    keeper_message_free(m);
+    return w;
+}
+
+static void failed_with(Orlop__KeeperMessage *m, int error) {
+    assert_non_null(m);
+    assert_int_equal(m->what_case, ORLOP__KEEPER_MESSAGE__WHAT_FAILED);
+    assert_int_equal(m->failed->error, error);
+    keeper_message_free(m);
+}
+
+static char *log_of(const struct node *n, const char *task, unsigned number) {
+    char path[PATHS_FULL_MAX * 2];
+    snprintf(path, sizeof path, "%s/tasks/%s/log/%u.log", n->paths.state, task, number);
+    char *data = NULL;
+    assert_int_equal(fd_read_file(AT_FDCWD, path, 64 << 20, &data, NULL), 0);
+    return data;
+}
+
+static void test_start_of_a_command_gives_its_output_and_exit_code(void **state) {
+    (void) state;
+    need_node();
+    struct node n;
+    node_start(&n);
+    assert_int_equal(what(node_sh(&n, T1, 1, "echo hello; echo oops >&2; exit 7")),
+                     ORLOP__KEEPER_MESSAGE__WHAT_STARTED);
+    size_t e = node_exit(&n, T1, 1);
+    assert_true(n.exits[e].known);
+    assert_int_equal(WEXITSTATUS(n.exits[e].wait_status), 7);
+    auto_free char *log = log_of(&n, T1, 1);
+    assert_non_null(strstr(log, "hello\n"));
+    assert_non_null(strstr(log, "oops\n"));
+    node_stop(&n);
+}
+
+static void test_start_repeated_answers_the_same_attempt(void **state) {
+    (void) state;
+    need_node();
+    struct node n;
+    node_start(&n);
+    Orlop__KeeperMessage *a = node_sh(&n, T1, 1, "exec sleep 1000");
+    assert_int_equal(a->what_case, ORLOP__KEEPER_MESSAGE__WHAT_STARTED);
+    Orlop__KeeperMessage *b = node_sh(&n, T1, 1, "exec sleep 1000");
+    assert_int_equal(b->what_case, ORLOP__KEEPER_MESSAGE__WHAT_STARTED);
+    assert_int_equal(a->started->pid, b->started->pid);
+    keeper_message_free(a);
+    keeper_message_free(b);
+    failed_with(node_sh(&n, T1, 2, "true"), EBUSY);
+    node_stop(&n);
+}
+
+static void test_start_after_close_is_refused(void **state) {
+    (void) state;
+    need_node();
+    struct node n;
+    node_start(&n);
+    assert_int_equal(what(node_sh(&n, T1, 1, "exec sleep 1000")),
+                     ORLOP__KEEPER_MESSAGE__WHAT_STARTED);
+    assert_int_equal(what(node_task(&n, ORLOP__KEEPER_REQUEST__WHAT_CLOSE, T1)),
+                     ORLOP__KEEPER_MESSAGE__WHAT_CLOSED);
+    size_t e = node_exit(&n, T1, 1);
+    assert_int_equal(WTERMSIG(n.exits[e].wait_status), SIGKILL);
+    failed_with(node_sh(&n, T1, 2, "true"), ESHUTDOWN);
+    /* N2: closed before it ever started; also in the memory of the next keeper */
+    assert_int_equal(what(node_task(&n, ORLOP__KEEPER_REQUEST__WHAT_CLOSE, "1.1.2")),
+                     ORLOP__KEEPER_MESSAGE__WHAT_CLOSED);
+    node_kill_keeper(&n);
+    failed_with(node_sh(&n, "1.1.2", 1, "true"), ESHUTDOWN);
+    failed_with(node_sh(&n, T1, 2, "true"), ESHUTDOWN);
+    node_stop(&n);
+}
+
+static void test_start_of_a_missing_command_fails_with_its_phase(void **state) {
+    (void) state;
+    need_node();
+    struct node n;
+    node_start(&n);
+    char command[] = "/no/such/command", task[] = T1, cgroup[] = "none";
+    char *argv[] = {command};
+    Orlop__SandboxSpec s = ORLOP__SANDBOX_SPEC__INIT;
+    Orlop__KeeperRequest r = ORLOP__KEEPER_REQUEST__INIT;
+    s.task = task;
+    s.boot = s.attempt = 1;
+    s.argv = argv;
+    s.n_argv = 1;
+    s.fd_seccomp = -1;
+    s.cgroup = cgroup;
+    r.what_case = ORLOP__KEEPER_REQUEST__WHAT_START;
+    r.start = &s;
+    int root = open("/", O_PATH | O_CLOEXEC);
+    Orlop__KeeperMessage *m = node_call(&n, &r, &root, 1);
+    assert_int_equal(m->what_case, ORLOP__KEEPER_MESSAGE__WHAT_FAILED);
+    assert_int_equal(m->failed->error, ENOENT);
+    assert_string_equal(m->failed->phase, "exec");
+    keeper_message_free(m);
+    failed_with(node_call(&n, &r, &root, 1), ENOENT); /* repeated: the same answer */
+    close(root);
+    /* the id is used: the next attempt starts */
+    assert_int_equal(what(node_sh(&n, T1, 2, "exit 0")), ORLOP__KEEPER_MESSAGE__WHAT_STARTED);
+    node_exit(&n, T1, 2);
+    for (size_t i = 0; i < n.n_exits; i++) assert_int_not_equal(n.exits[i].attempt, 1);
+    node_stop(&n);
+}
+
+static void test_keeper_death_while_running_is_adopted_with_exit_code(void **state) {
+    (void) state;
+    need_node();
+    struct node n;
+    node_start(&n);
+    Orlop__KeeperMessage *a = node_sh(&n, T1, 1, "exec sleep 1000");
+    assert_int_equal(a->what_case, ORLOP__KEEPER_MESSAGE__WHAT_STARTED);
+    pid_t pid = a->started->pid;
+    keeper_message_free(a);
+    node_kill_keeper(&n);
+    Orlop__KeeperMessage *b = node_sh(&n, T1, 1, "never"); /* the id is known to the new one */
+    assert_int_equal(b->what_case, ORLOP__KEEPER_MESSAGE__WHAT_STARTED);
+    assert_int_equal(b->started->pid, pid);
+    keeper_message_free(b);
+    kill(pid, SIGTERM);
+    size_t e = node_exit(&n, T1, 1);
+    assert_true(n.exits[e].known);
+    assert_int_equal(WTERMSIG(n.exits[e].wait_status), SIGTERM);
+    node_stop(&n);
+}
+
+static void test_forget_needs_a_closed_task(void **state) {
+    (void) state;
+    need_node();
+    struct node n;
+    node_start(&n);
+    assert_int_equal(what(node_sh(&n, T1, 1, "exit 0")), ORLOP__KEEPER_MESSAGE__WHAT_STARTED);
+    node_exit(&n, T1, 1);
+    failed_with(node_task(&n, ORLOP__KEEPER_REQUEST__WHAT_FORGET, T1), EBUSY);
+    assert_int_equal(what(node_task(&n, ORLOP__KEEPER_REQUEST__WHAT_CLOSE, T1)),
+                     ORLOP__KEEPER_MESSAGE__WHAT_CLOSED);
+    assert_int_equal(what(node_task(&n, ORLOP__KEEPER_REQUEST__WHAT_FORGET, T1)),
+                     ORLOP__KEEPER_MESSAGE__WHAT_DONE);
+    node_kill_keeper(&n);
+    failed_with(node_sh(&n, "x", 1, "true"), EINVAL);
+    node_stop(&n);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_start_of_a_command_gives_its_output_and_exit_code),
+        cmocka_unit_test(test_start_repeated_answers_the_same_attempt),
+        cmocka_unit_test(test_start_after_close_is_refused),
+        cmocka_unit_test(test_start_of_a_missing_command_fails_with_its_phase),
+        cmocka_unit_test(test_keeper_death_while_running_is_adopted_with_exit_code),
+        cmocka_unit_test(test_forget_needs_a_closed_task),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
