@@ -55,6 +55,11 @@ void image_info_fini(struct image_info *i);
  * failure nothing is left. */
 must_use int image_import(struct image_store *s, int fd, const char *name, struct image_info *ret,
                           struct err *err);
+/* The same for bytes that come over a connection: WHOLE is asked, on the calling thread, when FD
+ * has ended; false = the sender broke off: -ECANCELED. */
+must_use int image_import_if(struct image_store *s, int fd, const char *name,
+                             bool (*whole)(void *ctx), void *ctx, struct image_info *ret,
+                             struct err *err);
 
 /* NAME, digest, or unambiguous digest prefix (>= 12 hex) -> manifest digest. -ENOENT. */
 must_use int image_resolve(struct image_store *s, const char *name,
