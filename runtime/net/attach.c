@@ -137,6 +137,7 @@ static void add_proxy_arp(struct attach_batch *b, int index) {
     size_t spec = attach_nest(b, IFLA_AF_SPEC);
     size_t inet = attach_nest(b, AF_INET);
     size_t conf = attach_nest(b, IFLA_INET_CONF);
+    attach_attr_u32(b, IPV4_DEVCONF_FORWARDING, 1); /* on this link, whatever the host does */
     attach_attr_u32(b, IPV4_DEVCONF_PROXY_ARP, 1);
     attach_attr_u32(b, IPV4_DEVCONF_SEND_REDIRECTS, 0);
     attach_nest_end(b, conf);
