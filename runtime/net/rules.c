@@ -274,7 +274,8 @@ static void through(struct buf *out, const struct pool *p, const char *priority,
                "    ct state established,related accept\n"
                "    ip saddr . ip daddr @samenet accept\n"
                "    ip saddr . meta oifgroup @crossok accept\n"
-               "    ct status dnat ct original ip daddr != %s oifgroup != @internal accept\n"
+               "    iifgroup != @internal ct status dnat ct original ip daddr != %s oifgroup != "
+               "@internal accept\n"
                "    iifgroup @ours iifgroup != @internal oifgroup != @ours accept\n"
                "%s"
                "  }\n",

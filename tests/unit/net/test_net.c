@@ -75,15 +75,25 @@ static struct net_config config(void) {
                                .on_repair = on_repair};
 }
 
-static void wire_task(int task, const char *name, uint32_t network, const char *inside,
-                      bool main_link) {
-    world_task_link(&(struct world_link){.host_name = name,
-                                         .group = network,
-                                         .netns = w.task[task],
-                                         .name = inside,
-                                         .address = addresses[task],
-                                         .prefix_len = 22,
-                                         .gateway = main_link ? gateways[task] : 0});
+static struct world_link task_link(int task, const char *name, uint32_t network) {
+    return (struct world_link){.host_name = name,
+                               .group = network,
+                               .netns = w.task[task],
+                               .name = task == M_B ? "eth1" : "eth0",
+                               .address = addresses[task],
+                               .prefix_len = 22,
+                               .gateway = task == M_B ? 0 : gateways[task]};
+}
+
+static void wire_tasks(void) {
+    const struct world_link links[TASKS] = {
+        task_link(A1, "olva1", NET_A),  task_link(A2, "olva2", NET_A),
+        task_link(A3, "olva3", NET_A),  task_link(B1, "olvb1", NET_B),
+        task_link(M_A, "olvma", NET_A), task_link(M_B, "olvmb", NET_B),
+        task_link(I1, "olvi1", NET_I),
+    };
+    for (int i = 0; i < TASKS; i++)
+        if (i != M_B) world_task_links(&links[i], i == M_A ? 2 : 1);
 }
 
 static void wire(void) {
@@ -95,13 +105,7 @@ static void wire(void) {
     world_sysctl("/proc/sys/net/ipv4/ip_forward", "0");
     world_cable(&(struct world_link){"up0", 0, w.outside, "eth0", OUTSIDE, 24, 0}, HOST);
     world_cable(&(struct world_link){"up1", 0, w.outside2, "eth0", OUTSIDE2, 24, HOST2}, HOST2);
-    wire_task(A1, "olva1", NET_A, "eth0", true);
-    wire_task(A2, "olva2", NET_A, "eth0", true);
-    wire_task(A3, "olva3", NET_A, "eth0", true);
-    wire_task(B1, "olvb1", NET_B, "eth0", true);
-    wire_task(M_A, "olvma", NET_A, "eth0", true);
-    wire_task(M_B, "olvmb", NET_B, "eth1", false);
-    wire_task(I1, "olvi1", NET_I, "eth0", true);
+    wire_tasks();
     for (int i = 0; i < TASKS; i++) {
         if (i == M_B) {
             w.tcp[i] = w.udp[i] = -1;
@@ -530,6 +534,15 @@ static void test_gateway_device_deleted_is_made_again(void **state) {
     assert_non_null(strstr(w.said, "address of olg1"));
 }
 
+static void test_task_route_deleted_is_made_again(void **state) {
+    (void) state;
+    world_delete_route(addresses[A2]);
+    dispatch_for(said_something);
+    assert_non_null(strstr(w.said, "route to 10.80.0.3"));
+    auto_fd int fd = world_connect(w.task[A1], SOCK_STREAM, addresses[A2], 80);
+    assert_true(fd >= 0);
+}
+
 static void test_forwarding_switched_off_is_restored(void **state) {
     (void) state;
     world_sysctl("/proc/sys/net/ipv4/conf/up0/forwarding", "0");
@@ -675,6 +688,7 @@ int main(void) {
         T(test_a_strangers_own_table_is_left_alone),
         T(test_apply_after_unnoticed_flush_loads_everything),
         T(test_gateway_device_deleted_is_made_again),
+        T(test_task_route_deleted_is_made_again),
         T(test_forwarding_switched_off_is_restored),
         T(test_host_made_a_router_by_others_stays_one),
         T(test_established_counts_and_forget_forgets),

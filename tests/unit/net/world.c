@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
-#include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
 #include <poll.h>
@@ -20,6 +19,7 @@
 #include "runtime/base/fd.h"
 #include "runtime/base/mem.h"
 #include "runtime/base/str.h"
+#include "runtime/net/attach.h"
 #include "runtime/net/netlink.h"
 
 enum { CONNECT_MS = 3000 };
@@ -68,33 +68,29 @@ static void address(const char *name, uint32_t ip, uint32_t prefix_len) {
     talk(h, "address");
 }
 
-static void route(uint32_t ip, uint32_t prefix_len, uint32_t gateway, const char *name) {
+static void default_route(uint32_t gateway) {
     _Alignas(struct nlmsghdr) char buf[256];
     struct rtmsg *rt;
     struct nlmsghdr *h =
         netlink_begin(buf, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, sizeof *rt, &rt);
     rt->rtm_family = AF_INET;
-    rt->rtm_dst_len = (uint8_t) prefix_len;
     rt->rtm_table = RT_TABLE_MAIN;
     rt->rtm_protocol = RTPROT_BOOT;
-    rt->rtm_scope = gateway ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK;
     rt->rtm_type = RTN_UNICAST;
-    if (prefix_len) mnl_attr_put_u32(h, RTA_DST, htonl(ip));
-    if (gateway) mnl_attr_put_u32(h, RTA_GATEWAY, htonl(gateway));
-    if (name) mnl_attr_put_u32(h, RTA_OIF, if_nametoindex(name));
-    talk(h, "route");
+    mnl_attr_put_u32(h, RTA_GATEWAY, htonl(gateway));
+    talk(h, "default route");
 }
 
-static void neighbour(const char *name, uint32_t ip, const unsigned char mac[6]) {
+void world_delete_route(uint32_t ip) {
     _Alignas(struct nlmsghdr) char buf[256];
-    struct ndmsg *nd;
-    struct nlmsghdr *h = netlink_begin(buf, RTM_NEWNEIGH, NLM_F_CREATE, sizeof *nd, &nd);
-    nd->ndm_family = AF_INET;
-    nd->ndm_ifindex = (int) if_nametoindex(name);
-    nd->ndm_state = NUD_PERMANENT;
-    mnl_attr_put_u32(h, NDA_DST, htonl(ip));
-    mnl_attr_put(h, NDA_LLADDR, 6, mac);
-    talk(h, "neighbour");
+    struct rtmsg *rt;
+    struct nlmsghdr *h = netlink_begin(buf, RTM_DELROUTE, 0, sizeof *rt, &rt);
+    rt->rtm_family = AF_INET;
+    rt->rtm_dst_len = 32;
+    rt->rtm_table = RT_TABLE_MAIN;
+    rt->rtm_scope = RT_SCOPE_NOWHERE;
+    mnl_attr_put_u32(h, RTA_DST, htonl(ip));
+    talk(h, "delete a route");
 }
 
 int world_netns(void) {
@@ -135,32 +131,40 @@ static void far_end(const struct world_link *l) {
     world_enter(l->netns);
     up(l->name);
     address(l->name, l->address, l->prefix_len);
-    if (l->gateway) route(0, 0, l->gateway, NULL);
+    if (l->gateway) default_route(l->gateway);
     world_enter(here);
     close(here);
 }
 
-static void link_sysctl(const char *dir, const char *name, const char *knob, const char *value) {
-    char path[128];
-    snprintf(path, sizeof path, "/proc/sys/net/ipv4/%s/%s/%s", dir, name, knob);
-    world_sysctl(path, value);
-}
-
-void world_task_link(const struct world_link *l) {
-    unsigned char mac[6] = {0x02,
-                            0x4f,
-                            (unsigned char) (l->address >> 24),
-                            (unsigned char) (l->address >> 16),
-                            (unsigned char) (l->address >> 8),
-                            (unsigned char) l->address};
-    veth(l, mac);
-    link_sysctl("conf", l->host_name, "proxy_arp", "1");
-    link_sysctl("conf", l->host_name, "forwarding", "1");
-    link_sysctl("neigh", l->host_name, "proxy_delay", "0");
-    link_sysctl("conf", l->host_name, "send_redirects", "0");
-    neighbour(l->host_name, l->address, mac);
-    route(l->address, 32, 0, l->host_name);
-    far_end(l);
+void world_task_links(const struct world_link *l, size_t n) {
+    Orlop__SandboxLink links[4], *list[4];
+    struct attach_host host;
+    struct err err = {0};
+    int here = own_netns();
+    ensure(n <= 4);
+    for (size_t i = 0; i < n; i++) {
+        orlop__sandbox_link__init(&links[i]);
+        links[i].host_name = mem_strdup(l[i].host_name);
+        links[i].name = mem_strdup(l[i].name);
+        links[i].group = l[i].group;
+        links[i].address = l[i].address;
+        links[i].prefix_len = l[i].prefix_len;
+        links[i].gateway = l[i].gateway;
+        links[i].default_route = l[i].gateway != 0;
+        links[i].mtu = 1500;
+        list[i] = &links[i];
+    }
+    int r = attach_host_open(&host, &err);
+    world_enter(l->netns);
+    if (r == 0) r = attach_links(&host, list, n, &err);
+    if (r < 0) broken(err.text, r);
+    world_enter(here);
+    close(here);
+    attach_host_close(&host);
+    for (size_t i = 0; i < n; i++) {
+        mem_free(links[i].host_name);
+        mem_free(links[i].name);
+    }
 }
 
 void world_cable(const struct world_link *l, uint32_t host_address) {

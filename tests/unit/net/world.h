@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* tests/unit/net/world.h - network namespaces with tasks, built by hand as attach builds them.
+/* tests/unit/net/world.h - network namespaces: a host, tasks, the outside.
  *
  * Role     one process, many namespaces: a socket belongs to the namespace that it was made in, so
  *          servers and clients of all of them live in the test itself.
@@ -9,6 +9,7 @@
 #define ORLOP_TESTS_NET_WORLD_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define IP(a, b, c, d)                                                                             \
@@ -26,13 +27,14 @@ struct world_link {
     uint32_t address, prefix_len;
     uint32_t gateway; /* 0 = no default route */
 };
-/* A task's routed link: /32 route, proxy ARP, forwarding, permanent neighbour. */
-void world_task_link(const struct world_link *l);
+/* A task's routed links, by attach itself. The present namespace is the host. */
+void world_task_links(const struct world_link *l, size_t n);
 /* An ordinary cable: HOST_ADDRESS with the same prefix on this end. */
 void world_cable(const struct world_link *l, uint32_t host_address);
 void world_local_address(uint32_t address); /* one more, on lo */
 void world_sysctl(const char *path, const char *value);
 char *world_read_sysctl(const char *path); /* static buffer */
+void world_delete_route(uint32_t address);
 void world_delete_link(const char *name);
 void world_delete_addresses(const char *name);
 
