@@ -85,7 +85,7 @@ static int check_spec(const Orlop__SandboxSpec *s, const int *fds, size_t n_fds,
 }
 
 static int fill(struct child *c, const Orlop__SandboxSpec *s, const int *fds, struct err *err) {
-    int r = process_init(&c->process, s->argv, s->n_argv, s->env, s->n_env, err);
+    int r = process__init(&c->process, s->argv, s->n_argv, s->env, s->n_env, err);
     if (r < 0) return r;
     struct process *p = &c->process;
     p->cwd = s->cwd;
@@ -232,6 +232,6 @@ int container_spawn(const Orlop__SandboxSpec *spec, const int *fds, size_t n_fds
     };
     if ((r = fill(&c, spec, fds, err)) < 0) return r;
     r = spawn(&c, ret, err);
-    process_fini(&c.process);
+    process__fini(&c.process);
     return r;
 }

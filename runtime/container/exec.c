@@ -164,7 +164,7 @@ static int run_in(struct child *c, const Orlop__KeeperExec *exec, struct termina
 }
 
 static int fill(struct child *c, const Orlop__KeeperExec *e, struct err *err) {
-    int r = process_init(&c->process, e->argv, e->n_argv, e->env, e->n_env, err);
+    int r = process__init(&c->process, e->argv, e->n_argv, e->env, e->n_env, err);
     if (r < 0) return r;
     struct process *p = &c->process;
     p->cwd = e->cwd;
@@ -216,6 +216,6 @@ int container_exec(const Orlop__KeeperExec *exec, const int *fds, size_t n_fds,
     terminal__close(&t);
     fd_close(&c.target_root);
     fd_close(&c.clone_cgroup);
-    process_fini(&c.process);
+    process__fini(&c.process);
     return r;
 }

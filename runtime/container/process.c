@@ -15,8 +15,8 @@ static char **string_array(char *const *from, size_t n, size_t spare) {
     return a;
 }
 
-int process_init(struct process *p, char *const *argv, size_t n_argv, char *const *env,
-                 size_t n_env, struct err *err) {
+int process__init(struct process *p, char *const *argv, size_t n_argv, char *const *env,
+                  size_t n_env, struct err *err) {
     *p = (struct process){.seccomp_fd = -1, .stdio = {-1, -1, -1}, .status_fd = -1, .go_fd = -1};
     if (n_argv == 0 || str_empty(argv[0])) return err_say(err, -EINVAL, "there is no command");
     if (n_argv > PROCESS_STRINGS_MAX || n_env > PROCESS_STRINGS_MAX)
@@ -25,11 +25,11 @@ int process_init(struct process *p, char *const *argv, size_t n_argv, char *cons
     p->env = string_array(env, n_env, ENV_SPARE);
     p->n_env = n_env;
     if (p->argv && p->env) return 0;
-    process_fini(p);
+    process__fini(p);
     return err_set(err, -ENOMEM, "arguments");
 }
 
-void process_fini(struct process *p) {
+void process__fini(struct process *p) {
     mem_free(p->argv);
     mem_free(p->env);
     p->argv = NULL;

@@ -2,7 +2,7 @@
 /* runtime/container/process.h - the workload's first process, however it is started: what a start
  * and an exec have in common (arguments, user, confinement, stdio, the pipes to the keeper).
  *
- * Role     process_init() runs in the keeper and makes the arrays that execve needs, so that the
+ * Role     process__init() runs in the keeper and makes the arrays that execve needs, so that the
  * child needs no heap; everything else runs in the child. Thread   [keeper], [child].
  */
 #ifndef ORLOP_CONTAINER_PROCESS_H
@@ -42,10 +42,10 @@ struct process {
     char home[USER_HOME_MAX + 8];
 };
 
-/* Borrows ARGV and ENV's strings. process_fini() frees what was allocated, in the keeper. */
-must_use int process_init(struct process *p, char *const *argv, size_t n_argv, char *const *env,
-                          size_t n_env, struct err *err);
-void process_fini(struct process *p);
+/* Borrows ARGV and ENV's strings. process__fini() frees what was allocated, in the keeper. */
+must_use int process__init(struct process *p, char *const *argv, size_t n_argv, char *const *env,
+                           size_t n_env, struct err *err);
+void process__fini(struct process *p);
 
 /* --- child only, from here on --- */
 
