@@ -5,7 +5,7 @@
  * need. Our parent (paths.cgroup) lies at the top of every hierarchy that is mounted; each mount's
  *          file-system magic is checked first, a plain tmpfs is never written to.
  * Thread   [any]; cgroup_remove may block (RCU, force_empty): the agent's pool only.
- * See      man 7 cgroups; shared notes RUNTIME 6, RUNTIME-6.1 2d
+ * See      README.md; man 7 cgroups
  */
 #ifndef ORLOP_CONTAINER_CGROUP_H
 #define ORLOP_CONTAINER_CGROUP_H

@@ -58,8 +58,9 @@ static void reset_signals(void) {
     sigset_t all;
     sigfillset(&all);
     (void) sigprocmask(SIG_BLOCK, &all, NULL);
+    const struct sigaction dfl = {.sa_handler = SIG_DFL};
     for (int s = 1; s < NSIG; s++)
-        (void) signal(s, SIG_DFL); /* EINVAL for KILL, STOP and libc's own */
+        (void) sigaction(s, &dfl, NULL); /* EINVAL for KILL, STOP and libc's own */
 }
 
 int child__alone(struct child *c, struct err *err) {

@@ -17,7 +17,7 @@
 enum {
     UMOUNT_DETACH = 2,
     LAYERS_MAX = 500,   /* the kernel's own limit */
-    OPTIONS_MAX = 4095, /* mount(2) cuts what is longer, without an error */
+    OPTIONS_MAX = 4095, /* the kernel cuts what is longer, without an error */
 };
 
 /* --- overlay --- */

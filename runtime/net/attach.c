@@ -49,21 +49,14 @@ static int open_netlink(void) {
 }
 
 int attach_host_open(struct attach_host *ret, struct err *err) {
-    struct attach_host h = {.netlink = open_netlink(), .netns = -1};
-    if (h.netlink < 0) return err_set(err, h.netlink, "open rtnetlink");
-    h.netns = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-    if (h.netns < 0) {
-        int r = err_set(err, -errno, "open the host's network namespace");
-        attach_host_close(&h);
-        return r;
-    }
-    *ret = h;
+    int fd = open_netlink();
+    if (fd < 0) return err_set(err, fd, "open rtnetlink");
+    ret->netlink = fd;
     return 0;
 }
 
 void attach_host_close(struct attach_host *h) {
     fd_close(&h->netlink);
-    fd_close(&h->netns);
 }
 
 /* --- the pair --- */

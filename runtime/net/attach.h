@@ -10,11 +10,10 @@
 #include "keeper.pb-c.h"
 #include "runtime/base/err.h"
 
-/* Two rtnetlink sockets and an fd of the host's /proc/sys/net, opened before the namespace is left.
- */
+/* A rtnetlink socket of the host, opened before its namespace is left: the host's end of each link
+ * is set up through it. */
 struct attach_host {
     int netlink;
-    int netns; /* /proc/self/ns/net of the host */
 };
 must_use int attach_host_open(struct attach_host *ret, struct err *err);
 void attach_host_close(struct attach_host *h);

@@ -157,6 +157,14 @@ static void drain(int fd, char *buf) {
     buf[n] = 0;
 }
 
+void rig_await(struct rig *r, struct rig_result *ret, const char *text) {
+    while (!strstr(ret->out, text)) {
+        struct pollfd p = {.fd = r->out_fd, .events = POLLIN};
+        (void) poll(&p, 1, -1);
+        drain(r->out_fd, ret->out);
+    }
+}
+
 /* Read both streams until the process has ended: a full FIFO would keep it from ending. */
 static void collect(struct rig *r, struct container_process *p, struct rig_result *ret) {
     for (bool ended = false; !ended;) {

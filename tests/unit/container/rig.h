@@ -51,6 +51,8 @@ void rig_run(struct rig *r, struct rig_spec *s, struct rig_result *ret);
 int rig_spawn(struct rig *r, struct rig_spec *s, struct container_process *p, struct err *err);
 /* Go, wait for the end, collect. Takes P's descriptors. */
 void rig_finish(struct rig *r, struct container_process *p, struct rig_result *ret);
+/* Read standard output until TEXT is in it. */
+void rig_await(struct rig *r, struct rig_result *ret, const char *text);
 /* Wait until the workload was exec'ed (0) or the report came (its negative code). */
 int rig_started(struct container_process *p, struct rig_result *ret);
 

@@ -468,8 +468,7 @@ static void test_spawn_init_reaps_forwards_and_passes_the_code(void **state) {
         SH("trap 'echo got it; exit 3' TERM; echo ready; while :; do read x </dev/tty2; done"));
     s.spec.init = true;
     start_sleeper(&s, &p);
-    char word[8] = "";
-    while (read(rig.out_fd, word, 6) <= 0) (void) sched_yield(); /* "ready\n" */
+    rig_await(&rig, &res, "ready\n");
     assert_int_equal(sys_pidfd_send_signal(p.pidfd, SIGTERM), 0);
     rig_finish(&rig, &p, &res);
     rig_spec_fini(&s);
@@ -548,6 +547,149 @@ static void test_spawn_seccomp_is_loaded_last(void **state) {
                    nnp ? "NoNewPrivs:\t1\nSeccomp:\t2\n" : "NoNewPrivs:\t0\nSeccomp:\t2\n");
         assert_has(res.out, "still\n");
     }
+}
+
+/* Pid 1 of `init: true` is a copy of the keeper: its executable must be out of reach
+ * (CVE-2019-5736). */
+static void test_spawn_init_hides_its_executable(void **state) {
+    (void) state;
+    need_rig();
+    struct rig_spec s;
+    rig_spec_init(&rig, &s,
+                  SH("cat /proc/1/exe >/dev/null; echo x >/proc/1/exe; ls /proc/1/root/;"
+                     "cat /proc/1/environ; echo done"));
+    s.spec.init = true;
+    run(&s);
+    assert_int_equal(res.failed, 0);
+    assert_string_equal(res.out, "done\n");
+    assert_has(res.err, "cat: can't open '/proc/1/exe': Permission denied");
+}
+
+static void test_spawn_init_with_terminal_has_the_foreground(void **state) {
+    (void) state;
+    need_rig();
+    struct rig_spec s;
+    struct container_process p;
+    static char text[4096];
+    rig_spec_init(&rig, &s,
+                  SH("trap 'echo interrupted; exit 4' INT; echo ready; while :; do sleep 1; done"));
+    s.spec.init = true;
+    s.spec.tty = true;
+    assert_int_equal(rig_spawn(&rig, &s, &p, NULL), 0);
+    assert_int_equal(write(p.go_fd, "g", 1), 1);
+    fd_close(&p.go_fd);
+    read_master(p.master, text, sizeof text, "ready");
+    assert_int_equal(write(p.master, "\003", 1), 1); /* ^C */
+    read_master(p.master, text, sizeof text, "interrupted");
+    rig_finish(&rig, &p, &res);
+    rig_spec_fini(&s);
+    assert_true(WIFEXITED(res.status) && WEXITSTATUS(res.status) == 4);
+}
+
+static void test_spawn_host_network_is_the_hosts(void **state) {
+    (void) state;
+    need_rig();
+    struct rig_spec s;
+    char ours[64] = "";
+    assert_true(readlink("/proc/self/ns/net", ours, sizeof ours - 1) > 0);
+    rig_spec_init(&rig, &s, SH("readlink /proc/self/ns/net"));
+    s.spec.host_network = true;
+    run(&s);
+    assert_int_equal(res.failed, 0);
+    assert_int_equal(strncmp(res.out, ours, strlen(ours)), 0);
+}
+
+static void test_spawn_specs_that_make_no_sense_are_refused(void **state) {
+    (void) state;
+    need_rig();
+    Orlop__SandboxMount m, *list[] = {&m};
+    Orlop__SandboxLink link, *links[] = {&link};
+    char target[] = "/x";
+    orlop__sandbox_link__init(&link);
+    for (int i = 0; i < 7; i++) {
+        struct rig_spec s;
+        rig_spec_init(&rig, &s, SH("echo ran"));
+        size_t n_argv = s.spec.n_argv;
+        orlop__sandbox_mount__init(&m);
+        m.target = target;
+        switch (i) {
+        case 0:
+            s.spec.user_namespace = true;
+            break;
+        case 1:
+            s.spec.fd_root = 1;
+            break;
+        case 2:
+            s.spec.fd_seccomp = 7;
+            break;
+        case 3:
+            s.spec.n_argv = 0;
+            break;
+        case 4: /* a mount of no kind */
+        case 5: /* a bind without descriptor */
+            m.kind = i == 4 ? 0 : ORLOP__SANDBOX_MOUNT__KIND__DETACHED;
+            m.fd = -1;
+            s.spec.mounts = list;
+            s.spec.n_mounts = 1;
+            break;
+        default:
+            s.spec.host_network = true;
+            s.spec.links = links;
+            s.spec.n_links = 1;
+        }
+        struct container_process p;
+        struct err e = {.code = 0};
+        int r = rig_spawn(&rig, &s, &p, &e);
+        assert_int_equal(r, i == 0 ? -EOPNOTSUPP : -EINVAL);
+        assert_true(e.text[0]);
+        s.spec.n_argv = n_argv;
+        rig_spec_fini(&s);
+    }
+}
+
+/* --- races: another container writes to the same volume while this one starts --- */
+
+enum { RACE_STARTS = 40 };
+
+/* Exchange VOLUME/a (a folder) with VOLUME/b (a link to the host's canary) until killed. */
+static pid_t start_exchanger(const char *volume) {
+    pid_t pid = fork();
+    if (pid) return pid;
+    auto_fd int dir = open(volume, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    while (getppid() != 1) (void) renameat2(dir, "a", dir, "b", RENAME_EXCHANGE);
+    _exit(0);
+}
+
+static void test_spawn_races_on_a_volume_stay_inside(void **state) {
+    (void) state;
+    need_rig();
+    char volume[128], canary[128], path[160];
+    snprintf(volume, sizeof volume, "%s/volume", rig.dir);
+    snprintf(canary, sizeof canary, "%s/canary", rig.dir);
+    assert_int_equal(mkdir(volume, 0755) | mkdir(canary, 0755), 0);
+    snprintf(path, sizeof path, "%s/a", volume);
+    assert_int_equal(mkdir(path, 0755), 0);
+    snprintf(path, sizeof path, "%s/b", volume);
+    assert_int_equal(symlink(canary, path), 0);
+    pid_t peer = start_exchanger(volume);
+    for (int i = 0; i < RACE_STARTS; i++) {
+        struct rig_spec s;
+        Orlop__SandboxMount m[3], *list[3];
+        char data[] = "/data", inner[] = "/data/a/made", file[] = "/data/a/file",
+             cwd[] = "/data/a/cwd";
+        rig_spec_init(&rig, &s, SH("touch /data/a/made/x; echo y >/data/a/file; pwd"));
+        add_mount(&s, &m[0], list, data, bind_of(volume));
+        add_mount(&s, &m[1], list, inner, -1);
+        snprintf(path, sizeof path, "%s/image/etc/group", rig.dir);
+        add_mount(&s, &m[2], list, file, bind_of(path));
+        m[2].file = true;
+        s.spec.cwd = cwd;
+        rig_run(&rig, &s, &res); /* it may fail: a loser of the race says so */
+        rig_spec_fini(&s);
+    }
+    assert_int_equal(kill(peer, SIGKILL), 0);
+    assert_int_equal(waitpid(peer, NULL, 0), peer);
+    assert_int_equal(rmdir(canary), 0); /* nothing was made in it */
 }
 
 /* --- network --- */
@@ -635,7 +777,7 @@ static void test_spawn_and_exec_are_in_their_cgroup(void **state) {
     rig_spec_init(&rig, &s,
                   SH("cat /proc/self/cgroup; cat /sys/fs/cgroup/memory/memory.limit_in_bytes "
                      "/sys/fs/cgroup/memory.max 2>/dev/null; touch /sys/fs/cgroup/x 2>/dev/null || "
-                     "echo ro; ls /sys/fs/cgroup; head -c 1 /dev/full >/dev/null; sleep 1000"));
+                     "echo ro; ls /sys/fs/cgroup; echo end; sleep 1000"));
     s.spec.cgroup = name;
     start_sleeper(&s, &p);
     struct cgroup_usage u;
@@ -649,6 +791,7 @@ static void test_spawn_and_exec_are_in_their_cgroup(void **state) {
     size_t half = strlen(got.out) / 2;
     assert_true(half > 4 && memcmp(got.out, got.out + half, half) == 0);
     assert_has(got.out, ":/\n");
+    rig_await(&rig, &res, "end\n");
     assert_int_equal(cgroup_kill(rig.cgroup_parent, name, &e), 0);
     rig_finish(&rig, &p, &res);
     rig_spec_fini(&s);
@@ -792,6 +935,11 @@ int main(void) {
         cmocka_unit_test(test_spawn_without_go_runs_nothing),
         cmocka_unit_test(test_spawn_terminal_is_the_containers_own),
         cmocka_unit_test(test_spawn_seccomp_is_loaded_last),
+        cmocka_unit_test(test_spawn_init_hides_its_executable),
+        cmocka_unit_test(test_spawn_init_with_terminal_has_the_foreground),
+        cmocka_unit_test(test_spawn_host_network_is_the_hosts),
+        cmocka_unit_test(test_spawn_specs_that_make_no_sense_are_refused),
+        cmocka_unit_test(test_spawn_races_on_a_volume_stay_inside),
         cmocka_unit_test(test_spawn_links_carry_packets),
         cmocka_unit_test(test_spawn_links_that_clash_fail_as_a_whole),
         cmocka_unit_test(test_spawn_and_exec_are_in_their_cgroup),
