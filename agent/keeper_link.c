@@ -215,7 +215,8 @@ static void on_failed(struct klink *k, struct request *q, const Orlop__KeeperFai
     if (q->kind == R_START) k->ops->start_failed(k->ctx, q->task, q->attempt, f);
     if (q->kind == R_EXEC) on_exec_failed(q, status, f->text);
     if (q->kind == R_DONE) q->done(q->ctx, status);
-    if (q->kind == R_CLOSE) /* its record could not be written; after the next list it is asked again */
+    if (q->kind ==
+        R_CLOSE) /* its record could not be written; after the next list it is asked again */
         uv_timer_start(&k->retry, on_retry, KLINK_RETRY_MAX_MS, 0);
     request_drop(q);
 }

@@ -28,6 +28,9 @@ void rec__say(struct task *t, const char *fmt, ...) {
     va_start(ap, fmt);
     vsnprintf(t->reason, sizeof t->reason, fmt, ap);
     va_end(ap);
+    if (str_is_utf8(t->reason, strlen(t->reason))) return;
+    for (char *p = t->reason; *p; p++) /* a path of any bytes, or a character that was cut */
+        if ((unsigned char) *p >= 0x80) *p = '?';
 }
 
 static int64_t deadline_of(const struct rec *r, const struct task *t) {
@@ -517,7 +520,7 @@ static void on_event(struct rec *r, const struct rec_event *ev) {
         return;
     }
     if (ev->kind == REC_EV_SET) on_set(r, ev);
-    if (ev->kind == REC_EV_VIEW && ev->idx > r->view_idx) r->view_idx = ev->idx;
+    if (ev->kind == REC_EV_VIEW) r->view_idx = ev->idx;
     if (ev->kind == REC_EV_LISTED) on_listed(r, ev);
     if (ev->kind == REC_EV_KEEPER_LOST) r->keeper_up = false;
     if (ev->kind == REC_EV_HALT) r->halting = true;
