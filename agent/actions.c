@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What the reconciler asks for. Each job in the pool owns its input and result, and ends in exactly one
- * event; without memory for it the process ends (agent_fatal). */
+/* What the reconciler asks for. Each job in the pool owns its input and result, and ends in exactly
+ * one event; without memory for it the process ends (agent_fatal). */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -39,6 +39,7 @@ struct prepare_job {
     char id[TASK_ID_MAX];
     struct prepare_input in;
     bool describe;
+    struct arena arena; /* describe: its own copy of the spec, nothing waits for it */
     struct prepared *out;
     int status;
     bool retry;
@@ -49,14 +50,19 @@ static void prepare_fill(struct agent *a, struct prepare_job *j, const struct ta
     const Orlop__TaskSpec *spec = t->st->spec;
     snprintf(j->id, sizeof j->id, "%s", t->id);
     j->agent = a;
-    j->in = (struct prepare_input){.paths = &a->paths, .images = a->images, .task = spec,
-                                   .boot = t->boot, .attempt = t->attempt};
+    j->in = (struct prepare_input){.paths = &a->paths,
+                                   .images = a->images,
+                                   .task = spec,
+                                   .boot = t->boot,
+                                   .attempt = t->attempt};
     for (size_t i = 0; i < spec->n_addresses && i < PREPARE_NETWORKS_MAX; i++) {
-        const Orlop__ViewNetwork *n = view_network(a->view, spec->addresses[i]->network);
+        const Orlop__ViewNetwork *n = aview_network(a->view, spec->addresses[i]->network);
         if (!n) continue;
         j->in.networks[j->in.n_networks++] =
-            (struct prepare_network){.id = n->id, .address = spec->addresses[i]->address,
-                                     .gateway = n->gateway, .prefix_len = n->prefix_len,
+            (struct prepare_network){.id = n->id,
+                                     .address = spec->addresses[i]->address,
+                                     .gateway = n->gateway,
+                                     .prefix_len = n->prefix_len,
                                      .internal = n->internal};
     }
     if (j->in.n_networks < spec->n_addresses) {
@@ -87,27 +93,31 @@ static void prepare_done(uv_work_t *w, int status) {
     if (j->status == 0) {
         bool check = j->out->merged.health.enabled;
         keep_prepared(a, j);
-        agent_event(a, &(struct rec_event){.kind = REC_EV_PREPARED, .task = j->id,
+        agent_event(a, &(struct rec_event){.kind = REC_EV_PREPARED,
+                                           .task = j->id,
                                            .health = check ? ORLOP__HEALTH__HEALTH_STARTING
                                                            : ORLOP__HEALTH__HEALTH_NONE});
     } else {
         log_warn("task.prepare", "task=%s err=\"%s\" retry=%d", j->id, j->err.text, j->retry);
-        agent_event(a, &(struct rec_event){.kind = REC_EV_PREPARE_FAILED, .task = j->id, .retry = j->retry,
+        agent_event(a, &(struct rec_event){.kind = REC_EV_PREPARE_FAILED,
+                                           .task = j->id,
+                                           .retry = j->retry,
                                            .text = j->err.text});
     }
     mem_free(j);
 }
 
 static void refuse(struct agent *a, const struct task *t, bool retry, const char *text) {
-    agent_event(a, &(struct rec_event){.kind = REC_EV_PREPARE_FAILED, .task = t->id, .retry = retry,
-                                       .text = text});
+    agent_event(a, &(struct rec_event){
+                       .kind = REC_EV_PREPARE_FAILED, .task = t->id, .retry = retry, .text = text});
 }
 
 /* A volume that is to be deleted must not come to life again with its old content. */
 static const char *volume_going(const struct agent *a, const struct task *t) {
     const Orlop__TaskSpec *s = t->st->spec;
     for (size_t i = 0; i < s->n_volumes; i++)
-        if (strv_has(store_volumes_gone(a->store), s->volumes[i]->name)) return s->volumes[i]->name;
+        if (strv_has(astore_volumes_gone(a->store), s->volumes[i]->name))
+            return s->volumes[i]->name;
     return NULL;
 }
 
@@ -163,8 +173,8 @@ static void describe_done(uv_work_t *w, int status) {
     const struct task *t = rec_task(&a->rec, j->id);
     shell->describing = false;
     if (j->status < 0)
-        log_warn("task.describe", "task=%s err=\"%s\" next=\"no health check, stop signal TERM\"", j->id,
-                 j->err.text);
+        log_warn("task.describe", "task=%s err=\"%s\" next=\"no health check, stop signal TERM\"",
+                 j->id, j->err.text);
     if (j->status == 0 && t && t->attempt == j->in.attempt && !shell->prepared)
         keep_prepared(a, j);
     else
@@ -173,6 +183,7 @@ static void describe_done(uv_work_t *w, int status) {
     if (t && shell->watch_due && shell->prepared && t->state == TASK_RUNNING)
         health_watch(a->health, t, shell->prepared);
     shell->signal_due = shell->watch_due = false;
+    arena_fini(&j->arena);
     mem_free(j);
 }
 
@@ -183,6 +194,8 @@ static void describe(struct agent *a, const struct task *t, struct agent_task *s
     prepare_fill(a, j, t);
     j->status = 0; /* networks do not matter */
     j->describe = true;
+    arena_init(&j->arena, 64 << 20);
+    j->in.task = must(a, arena_copy(&j->arena, &t->st->spec->base));
     queue(a, &j->work, prepare_run, describe_done);
 }
 
@@ -210,26 +223,41 @@ static void sent(const char *what, const struct task *t, int r) {
 
 static void note_attempt(struct agent *a, const struct task *t) {
     struct err err = {0};
-    struct store_attempt at = {.boot = t->boot, .attempt = t->attempt, .restarts = t->restarts,
-                               .failures = t->failures, .health = t->health,
-                               .halted = t->state == TASK_HALTED};
-    int r = t->st ? store_note_attempt(a->store, t->id, &at, &err) : 0;
-    if (r < 0) log_warn("attempt.note", "task=%s err=\"%s\" next=\"the keeper knows it\"", t->id, err.text);
+    struct astore_attempt at = {.boot = t->boot,
+                                .attempt = t->attempt,
+                                .restarts = t->restarts,
+                                .failures = t->failures,
+                                .health = t->health,
+                                .halted = t->state == TASK_HALTED};
+    int r = t->st ? astore_note_attempt(a->store, t->id, &at, &err) : 0;
+    if (r < 0)
+        log_warn("attempt.note", "task=%s err=\"%s\" next=\"the keeper knows it\"", t->id,
+                 err.text);
 }
 
 static void start(struct agent *a, const struct task *t) {
     struct agent_task *shell = agent_task(a, t->id);
     note_attempt(a, t);
-    if (!known(t, shell) || shell->prepared->n_fds == 0) { /* was given away with an answer that got lost */
-        agent_event(a, &(struct rec_event){.kind = REC_EV_START_FAILED, .task = t->id, .attempt = t->attempt,
-                                           .error = -EBUSY, .phase = "agent", .text = "prepared anew"});
+    if (!known(t, shell) ||
+        shell->prepared->n_fds == 0) { /* was given away with an answer that got lost */
+        agent_event(a, &(struct rec_event){.kind = REC_EV_START_FAILED,
+                                           .task = t->id,
+                                           .attempt = t->attempt,
+                                           .error = -EBUSY,
+                                           .phase = "agent",
+                                           .text = "prepared anew"});
         return;
     }
-    int r = klink_start(a->klink, &shell->prepared->spec, shell->prepared->fds, shell->prepared->n_fds);
+    int r =
+        klink_start(a->klink, &shell->prepared->spec, shell->prepared->fds, shell->prepared->n_fds);
     sent("start", t, r);
     if (r < 0 && r != -ENOTCONN)
-        agent_event(a, &(struct rec_event){.kind = REC_EV_START_FAILED, .task = t->id, .attempt = t->attempt,
-                                           .error = -EBUSY, .phase = "agent", .text = err_text(r)});
+        agent_event(a, &(struct rec_event){.kind = REC_EV_START_FAILED,
+                                           .task = t->id,
+                                           .attempt = t->attempt,
+                                           .error = -EBUSY,
+                                           .phase = "agent",
+                                           .text = err_text(r)});
 }
 
 static void send_stop(struct agent *a, const struct task *t, const struct agent_task *shell) {
@@ -256,7 +284,8 @@ struct clean_job {
     uv_timer_t timer;
     struct agent *agent;
     char id[TASK_ID_MAX], sandbox[TASK_SANDBOX_MAX];
-    const Orlop__TaskSpec *spec; /* NULL: a stray's links are not known; stays until the task is deleted */
+    const Orlop__TaskSpec
+        *spec; /* NULL: a stray's links are not known; stays until the task is deleted */
     int status;
     struct err err;
     int64_t since_ms;
@@ -278,21 +307,23 @@ static void clean_end(struct clean_job *j) {
     if (j->status < 0)
         log_warn("task.clean", "sandbox=%s err=\"%s\" next=\"again\"", j->sandbox, j->err.text);
     agent_event(a, &(struct rec_event){.kind = j->status < 0 ? REC_EV_CLEAN_FAILED : REC_EV_CLEANED,
-                                       .task = j->id, .text = j->err.text});
+                                       .task = j->id,
+                                       .text = j->err.text});
     uv_close((uv_handle_t *) &j->timer, clean_closed);
 }
 
 /* A link vanishes with its namespace, which the kernel takes down at its leisure. */
 static void clean_links(uv_timer_t *t) {
     struct clean_job *j = container_of(t, struct clean_job, timer);
-    if (!j->spec || !view_links_exist(j->spec, j->sandbox)) {
+    if (!j->spec || !aview_links_exist(j->spec, j->sandbox)) {
         uv_timer_stop(t);
         clean_end(j);
         return;
     }
     if (!j->said && clock_mono_ms() - j->since_ms > LINK_SAY_MS) {
         j->said = true;
-        log_warn("task.links", "sandbox=%s err=\"its network links are still there\" next=\"waiting\"",
+        log_warn("task.links",
+                 "sandbox=%s err=\"its network links are still there\" next=\"waiting\"",
                  j->sandbox);
     }
     uv_timer_start(t, clean_links, LINK_POLL_MS, 0);
@@ -340,7 +371,7 @@ static void save_end(struct agent *a, const struct task *t, bool gone) {
     struct save *s = must(a, mem_zalloc(sizeof *s));
     s->agent = a;
     snprintf(s->id, sizeof s->id, "%s", t->id);
-    int r = store_stage_end(a->store, &status, &err);
+    int r = astore_stage_end(a->store, &status, &err);
     if (r == 0) r = writer_kick(a->writer, saved, s);
     if (r < 0) agent_fatal(a, "a task's end cannot be stored", r);
 }
@@ -388,12 +419,12 @@ static void delete_forgotten(void *ctx, int status) {
         delete_failed(j, status, err_text(status));
         return;
     }
-    if (!store_task(a->store, j->id)) {
+    if (!astore_task(a->store, j->id)) {
         delete_end(j, REC_EV_DELETED);
         return;
     }
     struct err err = {0};
-    int r = store_stage_deleted(a->store, j->id, &err);
+    int r = astore_stage_deleted(a->store, j->id, &err);
     if (r == 0) r = writer_kick(a->writer, delete_stored, j);
     if (r < 0) agent_fatal(a, "a deletion cannot be stored", r);
 }
@@ -455,10 +486,11 @@ static void volume_done(uv_work_t *w, int status) {
     for (size_t i = 0; i < a->volumes_going.n; i++)
         if (str_eq(a->volumes_going.v[i], j->name)) a->volumes_going.v[i][0] = 0;
     bool done = j->status == 0 || j->status == -ENOENT;
-    if (!done) log_warn("volume.remove", "volume=%s err=\"%s\" next=\"again\"", j->name, j->err.text);
+    if (!done)
+        log_warn("volume.remove", "volume=%s err=\"%s\" next=\"again\"", j->name, j->err.text);
     if (done) {
         log_info("volume.removed", "volume=%s", j->name);
-        int r = store_stage_volume_deleted(a->store, j->name, &err);
+        int r = astore_stage_volume_deleted(a->store, j->name, &err);
         if (r == 0) r = writer_kick(a->writer, NULL, NULL);
         if (r < 0) agent_fatal(a, "a volume's removal cannot be stored", r);
     }
@@ -480,7 +512,7 @@ static bool claim_volume(struct agent *a, const char *name) {
 }
 
 void actions_remove_volumes(struct agent *a) {
-    const struct strv *gone = store_volumes_gone(a->store);
+    const struct strv *gone = astore_volumes_gone(a->store);
     if (!a->rec.keeper_up || a->stop != AGENT_RUNS) return;
     for (size_t i = 0; i < gone->n; i++) {
         if (actions_volume_in_use(a, gone->v[i]) || !claim_volume(a, gone->v[i])) continue;
@@ -510,8 +542,7 @@ static void sweep_done(uv_work_t *w, int status) {
     struct sweep_job *j = container_of(w, struct sweep_job, work);
     (void) status;
     j->agent->jobs--;
-    if (j->status < 0)
-        log_warn("agent.sweep", "err=\"%s\" next=\"left as it is\"", j->err.text);
+    if (j->status < 0) log_warn("agent.sweep", "err=\"%s\" next=\"left as it is\"", j->err.text);
     strv_fini(&j->known);
     mem_free(j);
 }
@@ -533,25 +564,50 @@ void actions_sweep(struct agent *a) {
 void actions_perform(struct agent *a, const struct rec_action *action) {
     struct task *t = action->task;
     switch (action->kind) {
-    case REC_PREPARE: prepare(a, t); return;
-    case REC_DISCARD: discard(a, t); return;
-    case REC_START: start(a, t); return;
-    case REC_SIGNAL: send_signal(a, t, action->arg); return;
-    case REC_CLOSE: sent("close", t, klink_close_task(a->klink, t->id)); return;
-    case REC_CLEAN: clean(a, t); return;
+    case REC_PREPARE:
+        prepare(a, t);
+        return;
+    case REC_DISCARD:
+        discard(a, t);
+        return;
+    case REC_START:
+        start(a, t);
+        return;
+    case REC_SIGNAL:
+        send_signal(a, t, action->arg);
+        return;
+    case REC_CLOSE:
+        sent("close", t, klink_close_task(a->klink, t->id));
+        return;
+    case REC_CLEAN:
+        clean(a, t);
+        return;
     case REC_DRAIN_CHECK:
-        if (view_established(a->view, t->st->spec) == 0) agent_task_event(a, REC_EV_DRAINED, t->id);
+        if (aview_established(a->view, t->st->spec) == 0)
+            agent_task_event(a, REC_EV_DRAINED, t->id);
         return;
     case REC_FORGET:
         if (t->st)
-            view_forget(a->view, t->st->spec, action->arg ? NET_FORGET_ALL : NET_FORGET_LEAVING);
+            aview_forget(a->view, t->st->spec, action->arg ? NET_FORGET_ALL : NET_FORGET_LEAVING);
         return;
-    case REC_WATCH: watch(a, t); return;
-    case REC_UNWATCH: health_unwatch(a->health, t->id); return;
-    case REC_NOTE: note_attempt(a, t); return;
-    case REC_SAVE: save_end(a, t, action->arg != 0); return;
-    case REC_STATUS: session_status(a->session, t->id); return;
-    case REC_DELETE: delete_task(a, t); return;
+    case REC_WATCH:
+        watch(a, t);
+        return;
+    case REC_UNWATCH:
+        health_unwatch(a->health, t->id);
+        return;
+    case REC_NOTE:
+        note_attempt(a, t);
+        return;
+    case REC_SAVE:
+        save_end(a, t, action->arg != 0);
+        return;
+    case REC_STATUS:
+        asession_status(a->session, t->id);
+        return;
+    case REC_DELETE:
+        delete_task(a, t);
+        return;
     case REC_RELIST:
         if (klink_list(a->klink) == -ENOMEM) agent_fatal(a, "no memory to ask the keeper", -ENOMEM);
         return;

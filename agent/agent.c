@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Events come from callbacks of the loop. They are queued as copies and handed to the reconciler one by
- * one; what its actions cause at once is queued behind. So rec_step is never entered twice. */
+/* Events come from callbacks of the loop. They are queued as copies and handed to the reconciler
+ * one by one; what its actions cause at once is queued behind. So rec_step is never entered twice.
+ */
 #include "agent/agent.h"
 
 #include <errno.h>
@@ -24,7 +25,8 @@ struct event {
 
 _Noreturn void agent_fatal(const struct agent *a, const char *what, int code) {
     (void) a;
-    log_error("agent.fatal", "what=\"%s\" err=\"%s\" next=\"the next agent goes on\"", what, err_text(code));
+    log_error("agent.fatal", "what=\"%s\" err=\"%s\" next=\"the next agent goes on\"", what,
+              err_text(code));
     _Exit(EXIT_FAILURE);
 }
 
@@ -135,9 +137,15 @@ static bool killed_by_oom(const struct agent *a, const Orlop__SandboxEntry *e) {
 }
 
 static struct rec_entry to_entry(const struct agent *a, const Orlop__SandboxEntry *e) {
-    struct rec_entry r = {.task = e->task, .boot = e->boot, .attempt = e->attempt, .pid = e->pid,
-                          .ended = e->ended, .closed = e->closed, .exit_known = e->exit_known,
-                          .wait_status = e->wait_status, .started_unix_ms = e->started_unix_ns / 1000000,
+    struct rec_entry r = {.task = e->task,
+                          .boot = e->boot,
+                          .attempt = e->attempt,
+                          .pid = e->pid,
+                          .ended = e->ended,
+                          .closed = e->closed,
+                          .exit_known = e->exit_known,
+                          .wait_status = e->wait_status,
+                          .started_unix_ms = e->started_unix_ns / 1000000,
                           .ended_unix_ms = e->ended_unix_ns / 1000000};
     /* A clean end is none by OOM, whatever happened to children of it. */
     r.oom = e->ended && e->exit_known && e->wait_status != 0 && killed_by_oom(a, e);
@@ -173,24 +181,34 @@ static void on_started(void *ctx, const Orlop__SandboxEntry *m) {
     struct agent *a = ctx;
     struct rec_entry e = to_entry(a, m);
     close_descriptors(a, m->task, m->attempt);
-    agent_event(a, &(struct rec_event){.kind = REC_EV_STARTED, .task = e.task, .boot = e.boot,
-                                       .attempt = e.attempt, .list = &e, .n_list = 1});
+    agent_event(a, &(struct rec_event){.kind = REC_EV_STARTED,
+                                       .task = e.task,
+                                       .boot = e.boot,
+                                       .attempt = e.attempt,
+                                       .list = &e,
+                                       .n_list = 1});
     if (e.ended) /* a repeated start of what has ended meanwhile */
-        agent_event(a, &(struct rec_event){.kind = REC_EV_EXITED, .task = e.task, .list = &e, .n_list = 1});
+        agent_event(
+            a, &(struct rec_event){.kind = REC_EV_EXITED, .task = e.task, .list = &e, .n_list = 1});
 }
 
-static void on_start_failed(void *ctx, const char *task, uint32_t attempt, const Orlop__KeeperFailure *f) {
+static void on_start_failed(void *ctx, const char *task, uint32_t attempt,
+                            const Orlop__KeeperFailure *f) {
     struct agent *a = ctx;
     close_descriptors(a, task, attempt);
-    agent_event(a, &(struct rec_event){.kind = REC_EV_START_FAILED, .task = task, .attempt = attempt,
-                                       .error = f->error > 0 ? -f->error : -EIO, .phase = f->phase,
+    agent_event(a, &(struct rec_event){.kind = REC_EV_START_FAILED,
+                                       .task = task,
+                                       .attempt = attempt,
+                                       .error = f->error > 0 ? -f->error : -EIO,
+                                       .phase = f->phase,
                                        .text = f->text});
 }
 
 static void on_exited(void *ctx, const Orlop__SandboxEntry *m) {
     struct agent *a = ctx;
     struct rec_entry e = to_entry(a, m);
-    agent_event(a, &(struct rec_event){.kind = REC_EV_EXITED, .task = e.task, .list = &e, .n_list = 1});
+    agent_event(
+        a, &(struct rec_event){.kind = REC_EV_EXITED, .task = e.task, .list = &e, .n_list = 1});
 }
 
 static void on_closed(void *ctx, const char *task) {
@@ -208,19 +226,23 @@ const struct klink_ops agent_klink_ops = {
 
 /* ---- */
 
-static void trace(void *ctx, const struct task *t, const char *from, const char *to, const char *why) {
+static void trace(void *ctx, const struct task *t, const char *from, const char *to,
+                  const char *why) {
     (void) ctx;
     char name[SPEC_NAME_MAX] = "";
     if (t->st) spec_task_name(t->st->spec, name);
-    log_info("task.state", "task=%s name=%s boot=%llu attempt=%u from=%s to=%s why=\"%s\" reason=\"%s\"",
-             t->id, name, (unsigned long long) t->boot, t->attempt, from, to, why, t->reason);
+    log_info("task.state",
+             "task=%s name=%s boot=%llu attempt=%u from=%s to=%s why=\"%s\" reason=\"%s\"", t->id,
+             name, (unsigned long long) t->boot, t->attempt, from, to, why, t->reason);
 }
 
 void agent_init_core(struct agent *a) {
     list_init(&a->events);
     uv_timer_init(a->loop, &a->tick);
-    struct rec_input in = {.tasks = store_tasks(a->store), .services = store_services(a->store),
-                           .facts = store_facts(a->store), .boot = store_info(a->store)->boot};
+    struct rec_input in = {.tasks = astore_tasks(a->store),
+                           .services = astore_services(a->store),
+                           .facts = astore_facts(a->store),
+                           .boot = astore_info(a->store)->boot};
     rec_init(&a->rec, &in, trace, a);
 }
 

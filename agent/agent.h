@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* agent/agent.h - the daemon's one struct, and what its parts may call of each other.
  *
- * Role     private to agent/. agent_event() is the only way into the reconciler; actions.c the only way out.
- * Thread   [loop]
- * Owns     every part; made and freed in main.c in written order.
+ * Role     private to agent/. agent_event() is the only way into the reconciler; actions.c the only
+ * way out. Thread   [loop] Owns     every part; made and freed in main.c in written order.
  */
 #ifndef ORLOP_AGENT_AGENT_H
 #define ORLOP_AGENT_AGENT_H
@@ -23,8 +22,8 @@
 
 struct health;
 struct ports;
-struct session;
-struct view;
+struct asession;
+struct aview;
 
 /* What the shell knows of a task beside the reconciler: how its attempt was made. */
 struct agent_task {
@@ -47,32 +46,32 @@ struct agent {
     uv_loop_t *loop;
     struct paths paths;
     struct bus *bus;
-    struct store *store;
+    struct astore *store;
     struct writer *writer;
     struct image_store *images;
     struct net *net;
-    struct view *view;
+    struct aview *view;
     struct ports *ports;
     struct health *health;
     struct klink *klink;
-    struct session *session;
+    struct asession *session;
 
     struct rec rec;
     struct rec_actions actions;
     struct list events;
     bool stepping;
     uv_timer_t tick;
-    struct map tasks; /* struct agent_task */
-    size_t jobs;      /* pool jobs under way */
-    bool swept;       /* leftovers of nobody were looked for */
+    struct map tasks;          /* struct agent_task */
+    size_t jobs;               /* pool jobs under way */
+    bool swept;                /* leftovers of nobody were looked for */
     struct strv volumes_going; /* removals under way */
 
     enum agent_stop stop;
     int exit_code;
 };
 
-/* Feed the reconciler; EV and what it points to are copied. Never fails: without memory the process ends
- * and the next one learns the same from store and keeper. */
+/* Feed the reconciler; EV and what it points to are copied. Never fails: without memory the process
+ * ends and the next one learns the same from store and keeper. */
 void agent_event(struct agent *a, const struct rec_event *ev);
 void agent_task_event(struct agent *a, enum rec_event_kind kind, const char *task);
 

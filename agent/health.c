@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Happy path   timer -> pipe and exec through the keeper -> output read -> exit -> verdict -> event.
- * Timeout      the probe is abandoned (killed by the keeper) and counts as failed.
- * Keeper gone  the probe is killed with it; counts as nothing, the next one follows soon.
+/* Happy path   timer -> pipe and exec through the keeper -> output read -> exit -> verdict ->
+ * event. Timeout      the probe is abandoned (killed by the keeper) and counts as failed. Keeper
+ * gone  the probe is killed with it; counts as nothing, the next one follows soon.
  */
 #include "agent/health.h"
 
@@ -53,8 +53,10 @@ static void schedule(struct watch *w) {
 }
 
 static void post(struct watch *w, const char *text) {
-    agent_event(w->health->agent, &(struct rec_event){.kind = REC_EV_HEALTH, .task = w->task,
-                                                      .attempt = w->attempt, .health = w->state.health,
+    agent_event(w->health->agent, &(struct rec_event){.kind = REC_EV_HEALTH,
+                                                      .task = w->task,
+                                                      .attempt = w->attempt,
+                                                      .health = w->state.health,
                                                       .text = text});
 }
 
@@ -64,7 +66,8 @@ static void read_output(struct watch *w) {
     ssize_t n;
     for (int turns = 0; turns < 16 && (n = read(w->pipe_fd, chunk, sizeof chunk)) > 0; turns++) {
         size_t keep = (size_t) n < HEALTH_OUTPUT_MAX ? (size_t) n : HEALTH_OUTPUT_MAX;
-        size_t old = w->n_output + keep > HEALTH_OUTPUT_MAX ? HEALTH_OUTPUT_MAX - keep : w->n_output;
+        size_t old =
+            w->n_output + keep > HEALTH_OUTPUT_MAX ? HEALTH_OUTPUT_MAX - keep : w->n_output;
         memmove(w->output, w->output + w->n_output - old, old);
         memcpy(w->output + old, chunk + (size_t) n - keep, keep);
         w->n_output = old + keep;
@@ -78,7 +81,8 @@ static const char *output_text(struct watch *w) {
     w->output[w->n_output] = 0;
     if (str_is_utf8(w->output, w->n_output)) return w->output;
     for (size_t i = 0; i < w->n_output; i++)
-        if ((unsigned char) w->output[i] < ' ' || (unsigned char) w->output[i] >= 127) w->output[i] = '?';
+        if ((unsigned char) w->output[i] < ' ' || (unsigned char) w->output[i] >= 127)
+            w->output[i] = '?';
     return w->output;
 }
 
@@ -122,7 +126,8 @@ static void on_closed(void *ctx, int status, int32_t wait_status, const struct e
     if (*out)
         snprintf(text, sizeof text, "%s", out);
     else
-        snprintf(text, sizeof text, "exit code %d", WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : -1);
+        snprintf(text, sizeof text, "exit code %d",
+                 WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : -1);
     finish(w, ok, text);
 }
 

@@ -9,7 +9,8 @@ static bool in_start_period(const struct health_state *s, int64_t now_ms) {
     return now_ms - s->started_ms < span_ms(s->spec->start_period_ms);
 }
 
-/* The first probe comes one interval after the start, or one start interval while it starts: Docker's way. */
+/* The first probe comes one interval after the start, or one start interval while it starts:
+ * Docker's way. */
 static int64_t pause_ms(const struct health_state *s, int64_t now_ms) {
     bool starting = s->health == ORLOP__HEALTH__HEALTH_STARTING && in_start_period(s, now_ms);
     return span_ms(starting ? s->spec->start_interval_ms : s->spec->interval_ms);

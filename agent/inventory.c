@@ -39,8 +39,10 @@ uint32_t inventory_cpu_permille(void) {
     auto_free char *text = NULL;
     uint64_t v[8] = {0};
     if (fd_read_file(AT_FDCWD, "/proc/stat", 16 * PROC_MAX, &text, NULL) < 0) return 0;
-    if (sscanf(text, "cpu %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64
-                     " %" SCNu64, &v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &v[6], &v[7]) != 8)
+    if (sscanf(text,
+               "cpu %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64
+               " %" SCNu64 " %" SCNu64,
+               &v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &v[6], &v[7]) != 8)
         return 0;
     uint64_t idle = v[3] + v[4], all = 0;
     for (size_t i = 0; i < array_len(v); i++) all += v[i];
@@ -65,7 +67,8 @@ static int add_addresses(struct arena *a, Orlop__Inventory *inv) {
             continue;
         struct sockaddr_in in;
         memcpy(&in, i->ifa_addr, sizeof in);
-        char *copy = inet_ntop(AF_INET, &in.sin_addr, text, sizeof text) ? arena_strdup(a, text) : NULL;
+        char *copy =
+            inet_ntop(AF_INET, &in.sin_addr, text, sizeof text) ? arena_strdup(a, text) : NULL;
         if (!copy) {
             r = -ENOMEM;
             break;
@@ -90,6 +93,7 @@ int inventory_fill(struct arena *a, Orlop__Inventory *inv) {
     inv->memory_bytes = meminfo("MemTotal");
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
     inv->cpu_millis = cpus > 0 ? (uint64_t) cpus * 1000 : 1000;
-    if (!inv->hostname || !inv->arch || !inv->kernel || !inv->cgroup_mode || !inv->version) return -ENOMEM;
+    if (!inv->hostname || !inv->arch || !inv->kernel || !inv->cgroup_mode || !inv->version)
+        return -ENOMEM;
     return add_addresses(a, inv);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* /proc/net/{tcp,udp}{,6} tells the inode of the socket that is bound to a port, /proc/PID/fd tells whose it
- * is. Best effort, for a sentence: the answer may be outdated when it is read. */
+/* /proc/net/{tcp,udp}{,6} tells the inode of the socket that is bound to a port, /proc/PID/fd tells
+ * whose it is. Best effort, for a sentence: the answer may be outdated when it is read. */
 #include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
@@ -75,7 +75,8 @@ static void find_process(uint64_t inode, char ret[static PORTS_HOLDER_MAX]) {
 
 void portholder_find(uint32_t protocol, const char *host_ip, uint32_t port,
                      char ret[static PORTS_HOLDER_MAX]) {
-    (void) host_ip; /* whoever has the port at another address only is rarely the one; still the best hint */
+    (void) host_ip; /* whoever has the port at another address only is rarely the one; still the
+                       best hint */
     bool tcp = protocol == IPPROTO_TCP;
     unsigned state = tcp ? TCP_LISTENING : UDP_UNCONNECTED;
     *ret = 0;

@@ -34,7 +34,7 @@ struct ports {
     uint64_t next_id, sent_id;
     struct port list[PORTS_MAX];
     size_t n;
-    struct arena arena;       /* the message that is wanted */
+    struct arena arena; /* the message that is wanted */
     Orlop__ProxyWant *want;
     bool closing, searching;
     uv_work_t search;
@@ -197,7 +197,8 @@ static void on_timer(uv_timer_t *t) {
 
 /* ---- the list ---- */
 
-static int add_targets(struct arena *a, Orlop__ProxyPort *out, const Orlop__ViewService *s, uint32_t port) {
+static int add_targets(struct arena *a, Orlop__ProxyPort *out, const Orlop__ViewService *s,
+                       uint32_t port) {
     out->targets = arena_alloc(a, (s->n_endpoints + 1) * sizeof *out->targets);
     if (!out->targets) return -ENOMEM;
     for (size_t i = 0; i < s->n_endpoints; i++) {
@@ -212,7 +213,8 @@ static int add_targets(struct arena *a, Orlop__ProxyPort *out, const Orlop__View
     return 0;
 }
 
-static int add_port(struct arena *a, Orlop__ProxyWant *w, const Orlop__ViewService *s, const Orlop__Port *port) {
+static int add_port(struct arena *a, Orlop__ProxyWant *w, const Orlop__ViewService *s,
+                    const Orlop__Port *port) {
     if (port->published == 0 || w->n_ports == PORTS_MAX) return 0;
     Orlop__ProxyPort *out = arena_alloc(a, sizeof *out);
     if (!out) return -ENOMEM;
@@ -233,8 +235,8 @@ static Orlop__ProxyWant *build(struct ports *p, struct arena *a) {
     if (!w->ports) return NULL;
     const char *key;
     void *value;
-    for (size_t i = 0; map_next(store_services(p->agent->store), &i, &key, &value);) {
-        const Orlop__ViewService *s = ((struct store_object *) value)->message;
+    for (size_t i = 0; map_next(astore_services(p->agent->store), &i, &key, &value);) {
+        const Orlop__ViewService *s = ((struct astore_object *) value)->message;
         for (size_t k = 0; k < s->n_ports; k++)
             if (add_port(a, w, s, s->ports[k]) == -ENOMEM) return NULL;
     }
@@ -278,7 +280,8 @@ void ports_update(struct ports *p) {
         return;
     }
     arena_fini(&p->arena);
-    p->arena = a; /* the message is not unpacked into it any more: the allocator's self-pointer is unused */
+    p->arena = a; /* the message is not unpacked into it any more: the allocator's self-pointer is
+                     unused */
     p->want = w;
     take_list(p);
     send_list(p);
@@ -289,8 +292,8 @@ enum ports_answer ports_ask(const struct ports *p, const char *app, const char *
     enum ports_answer worst = PORTS_HELD;
     const char *key;
     void *value;
-    for (size_t i = 0; map_next(store_services(p->agent->store), &i, &key, &value);) {
-        const Orlop__ViewService *s = ((struct store_object *) value)->message;
+    for (size_t i = 0; map_next(astore_services(p->agent->store), &i, &key, &value);) {
+        const Orlop__ViewService *s = ((struct astore_object *) value)->message;
         if (!str_eq(s->app, app) || !str_eq(s->service, service)) continue;
         for (size_t k = 0; k < s->n_ports; k++) {
             const Orlop__Port *w = s->ports[k];
@@ -302,11 +305,14 @@ enum ports_answer ports_ask(const struct ports *p, const char *app, const char *
                 worst = have->answer;
                 if (worst != PORTS_REFUSED) continue;
                 bool taken = have->error == EADDRINUSE;
-                snprintf(text, ERR_TEXT_MAX, "port %s%s%u/%s %s%s%s", have->host_ip, *have->host_ip ? ":" : "",
-                         have->number, have->protocol == IPPROTO_TCP ? "tcp" : "udp",
-                         taken ? "is taken" : "cannot be published: ", taken ? "" : err_text(have->error), "");
+                snprintf(text, ERR_TEXT_MAX, "port %s%s%u/%s %s%s%s", have->host_ip,
+                         *have->host_ip ? ":" : "", have->number,
+                         have->protocol == IPPROTO_TCP ? "tcp" : "udp",
+                         taken ? "is taken" : "cannot be published: ",
+                         taken ? "" : err_text(have->error), "");
                 size_t n = strlen(text);
-                if (taken && *have->holder) snprintf(text + n, ERR_TEXT_MAX - n, " by %s", have->holder);
+                if (taken && *have->holder)
+                    snprintf(text + n, ERR_TEXT_MAX - n, " by %s", have->holder);
             }
         }
     }

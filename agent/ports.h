@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* agent/ports.h - published ports: the proxy's whole list, and what became of each.
  *
- * Role     sends the list at each change and after each connect; remembers which ports the proxy could not
- *          take, and finds out who has them. Asks again for refused ones each PORTS_RETRY_MS.
+ * Role     sends the list at each change and after each connect; remembers which ports the proxy
+ * could not take, and finds out who has them. Asks again for refused ones each PORTS_RETRY_MS.
  * Thread   [loop]; the search through /proc runs in the pool.
  * Owns     the connection to proxy.sock.
  * Limits   PORTS_MAX ports.
@@ -26,7 +26,8 @@ void ports_update(struct ports *p);
 enum ports_answer ports_ask(const struct ports *p, const char *app, const char *service,
                             char text[static ERR_TEXT_MAX]);
 
-/* Who listens on PROTOCOL PORT at HOST_IP ("" = any)? "nginx (pid 123)"; "" = nobody found. [pool] */
+/* Who listens on PROTOCOL PORT at HOST_IP ("" = any)? "nginx (pid 123)"; "" = nobody found. [pool]
+ */
 void portholder_find(uint32_t protocol, const char *host_ip, uint32_t port,
                      char ret[static PORTS_HOLDER_MAX]);
 

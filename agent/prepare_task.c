@@ -303,7 +303,7 @@ int prepare_task_describe(const struct prepare_input *in, struct prepared **ret,
     int r = p.out ? read_image(&p, err) : err_set(err, -ENOMEM, "describe");
     const Orlop__Service *s = in->task->spec;
     if (r == 0)
-        r = prepare_caps(s->cap_add, s->n_cap_add, s->cap_drop, s->n_cap_drop, &p.out->spec.capabilities,
-                         err);
+        r = prepare_caps(s->cap_add, s->n_cap_add, s->cap_drop, s->n_cap_drop,
+                         &p.out->spec.capabilities, err);
     return end(&p, r, ret);
 }

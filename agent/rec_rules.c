@@ -110,7 +110,7 @@ static int judge_view(const struct rec *r, const char *app, const Orlop__Depende
     const char *key;
     void *value;
     for (size_t i = 0; map_next(r->in.services, &i, &key, &value);) {
-        const Orlop__ViewService *s = ((const struct store_object *) value)->message;
+        const Orlop__ViewService *s = ((const struct astore_object *) value)->message;
         if (!str_eq(s->app, app) || !str_eq(s->service, d->service)) continue;
         for (size_t k = 0; k < s->n_endpoints; k++)
             if (s->endpoints[k]->serving) return 1;

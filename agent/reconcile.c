@@ -236,7 +236,7 @@ static void admit_after_reboot(struct rec *r, struct task *t) {
 }
 
 static void admit_attempt(struct rec *r, struct task *t, const struct rec_entry *e) {
-    const struct store_attempt *last = &t->st->last;
+    const struct astore_attempt *last = &t->st->last;
     bool noted = last->boot == r->in.boot;
     bool halted = noted && last->halted && (!e || (e->attempt <= last->attempt && e->ended));
     t->attempt = noted ? last->attempt : 0;

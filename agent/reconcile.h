@@ -112,8 +112,8 @@ void rec_actions_fini(struct rec_actions *a);
 
 /* What is wanted, by the store's tables. */
 struct rec_input {
-    const struct map *tasks;    /* struct store_task */
-    const struct map *services; /* struct store_object: ViewService */
+    const struct map *tasks;    /* struct astore_task */
+    const struct map *services; /* struct astore_object: ViewService */
     const struct map *facts;    /* key "app/service" */
     uint64_t boot;
 };

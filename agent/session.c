@@ -2,9 +2,9 @@
 /*
  *   DOWN ──stream──► HELLO ──Welcome, inc on disk──► REPORTED ──first full set──► SYNCED
  *
- * Sets are stored one after the other, a set in parts as one; what comes meanwhile waits in `sets`. A set that
- * is not for us, or older, is dropped; a delta behind a gap, and a heartbeat's answer that names another
- * version than the stored one, ask for a full set.
+ * Sets are stored one after the other, a set in parts as one; what comes meanwhile waits in `sets`.
+ * A set that is not for us, or older, is dropped; a delta behind a gap, and a heartbeat's answer
+ * that names another version than the stored one, ask for a full set.
  */
 #include "agent/session.h"
 
@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "agent/view.h"
+#include "bus.pb-c.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
 #include "runtime/base/mem.h"
@@ -28,7 +29,7 @@ struct set {
     size_t bytes;
 };
 
-struct session {
+struct asession {
     struct agent *agent;
     struct bus_conn *conn;
     struct bus_stream *stream;
@@ -44,14 +45,14 @@ struct session {
     int open_handles;
 };
 
-static void flush(struct session *s);
+static void flush(struct asession *s);
 static void on_reopen(uv_timer_t *t);
-static void next_set(struct session *s);
+static void next_set(struct asession *s);
 
 /* ---- sending ---- */
 
-static bool send_up(struct session *s, Orlop__AgentUp *m) {
-    m->inc = store_info(s->agent->store)->inc;
+static bool send_up(struct asession *s, Orlop__AgentUp *m) {
+    m->inc = astore_info(s->agent->store)->inc;
     m->session = s->number;
     int r = bus_send_pb(s->stream, &m->base);
     if (r < 0 && r != -EAGAIN) {
@@ -61,8 +62,8 @@ static bool send_up(struct session *s, Orlop__AgentUp *m) {
     return r == 0;
 }
 
-static bool send_hello(struct session *s) {
-    const struct store_info *i = store_info(s->agent->store);
+static bool send_hello(struct asession *s) {
+    const struct astore_info *i = astore_info(s->agent->store);
     struct arena a;
     arena_init(&a, 1 << 20);
     Orlop__AgentUp up = ORLOP__AGENT_UP__INIT;
@@ -72,15 +73,15 @@ static bool send_hello(struct session *s) {
     acked.inc = i->inc;
     acked.idx = i->idx;
     h.node = arena_strdup(&a, i->node);
-    h.store.data = arena_alloc(&a, STORE_ID_BYTES);
-    h.store.len = STORE_ID_BYTES;
+    h.store.data = arena_alloc(&a, ASTORE_ID_BYTES);
+    h.store.len = ASTORE_ID_BYTES;
     h.boot = i->boot;
     h.boot_id = arena_strdup(&a, i->boot_id);
     h.acked = &acked;
     h.inventory = &inv;
     if (!h.node || !h.store.data || !h.boot_id || inventory_fill(&a, &inv) < 0)
         agent_fatal(s->agent, "no memory for Hello", -ENOMEM);
-    memcpy(h.store.data, i->id, STORE_ID_BYTES);
+    memcpy(h.store.data, i->id, ASTORE_ID_BYTES);
     up.what_case = ORLOP__AGENT_UP__WHAT_HELLO;
     up.hello = &h;
     bool sent = send_up(s, &up);
@@ -89,7 +90,7 @@ static bool send_hello(struct session *s) {
 }
 
 /* All tasks, or those in CHANGED. */
-static Orlop__TaskStatus **statuses(struct session *s, bool all, struct arena *a, size_t *ret_n) {
+static Orlop__TaskStatus **statuses(struct asession *s, bool all, struct arena *a, size_t *ret_n) {
     const struct map *tasks = &s->agent->rec.tasks;
     Orlop__TaskStatus **v = arena_alloc(a, (map_len(tasks) + 1) * sizeof *v);
     const char *key;
@@ -106,20 +107,20 @@ static Orlop__TaskStatus **statuses(struct session *s, bool all, struct arena *a
     return v;
 }
 
-static void forget_changed(struct session *s) {
+static void forget_changed(struct asession *s) {
     map_fini(&s->changed);
     s->changed = (struct map){0};
     s->status_due = false;
 }
 
-static bool send_report(struct session *s) {
+static bool send_report(struct asession *s) {
     struct arena a;
     arena_init(&a, DOWN_BUDGET);
     Orlop__AgentUp up = ORLOP__AGENT_UP__INIT;
     Orlop__Report r = ORLOP__REPORT__INIT;
     Orlop__Version acked = ORLOP__VERSION__INIT;
-    acked.inc = store_info(s->agent->store)->inc;
-    acked.idx = store_info(s->agent->store)->idx;
+    acked.inc = astore_info(s->agent->store)->inc;
+    acked.idx = astore_info(s->agent->store)->idx;
     r.acked = &acked;
     r.tasks = statuses(s, true, &a, &r.n_tasks);
     if (!r.tasks) agent_fatal(s->agent, "no memory for the report", -ENOMEM);
@@ -134,7 +135,7 @@ static bool send_report(struct session *s) {
     return sent;
 }
 
-static bool send_statuses(struct session *s) {
+static bool send_statuses(struct asession *s) {
     struct arena a;
     arena_init(&a, DOWN_BUDGET);
     Orlop__AgentUp up = ORLOP__AGENT_UP__INIT;
@@ -149,7 +150,7 @@ static bool send_statuses(struct session *s) {
     return sent;
 }
 
-static bool send_applied(struct session *s) {
+static bool send_applied(struct asession *s) {
     Orlop__AgentUp up = ORLOP__AGENT_UP__INIT;
     Orlop__Applied m = ORLOP__APPLIED__INIT;
     m.idx = s->applied_idx;
@@ -158,18 +159,18 @@ static bool send_applied(struct session *s) {
     return send_up(s, &up);
 }
 
-static bool send_resync(struct session *s) {
+static bool send_resync(struct asession *s) {
     Orlop__AgentUp up = ORLOP__AGENT_UP__INIT;
     Orlop__Version have = ORLOP__VERSION__INIT;
-    have.inc = store_info(s->agent->store)->inc;
-    have.idx = store_info(s->agent->store)->idx;
+    have.inc = astore_info(s->agent->store)->inc;
+    have.idx = astore_info(s->agent->store)->idx;
     up.what_case = ORLOP__AGENT_UP__WHAT_RESYNC;
     up.resync = &have;
     return send_up(s, &up);
 }
 
 /* What is due, in order, until the stream takes no more. */
-static void flush(struct session *s) {
+static void flush(struct asession *s) {
     if (!s->stream || s->closing) return;
     if (s->hello_due) s->hello_due = !send_hello(s);
     if (s->hello_due || s->stage < S_WELCOMED) return;
@@ -181,26 +182,26 @@ static void flush(struct session *s) {
 }
 
 static void on_status_timer(uv_timer_t *t) {
-    struct session *s = t->data;
+    struct asession *s = t->data;
     s->status_due = true;
     flush(s);
 }
 
-void session_status(struct session *s, const char *task) {
+void asession_status(struct asession *s, const char *task) {
     if (map_set(&s->changed, task, s) < 0) agent_fatal(s->agent, "no memory for a status", -ENOMEM);
     if (!uv_is_active((uv_handle_t *) &s->status) && !s->closing)
         uv_timer_start(&s->status, on_status_timer, SESSION_STATUS_MS, 0);
 }
 
-void session_applied(struct session *s, uint64_t idx) {
+void asession_applied(struct asession *s, uint64_t idx) {
     s->applied_idx = idx;
     s->applied_due = true;
     flush(s);
-    session_look(s);
+    asession_look(s);
 }
 
 static void on_heartbeat(uv_timer_t *t) {
-    struct session *s = t->data;
+    struct asession *s = t->data;
     if (s->stage < S_REPORTED) return;
     Orlop__AgentUp up = ORLOP__AGENT_UP__INIT;
     Orlop__Heartbeat h = ORLOP__HEARTBEAT__INIT;
@@ -216,7 +217,7 @@ static void on_heartbeat(uv_timer_t *t) {
 
 /* ---- sets ---- */
 
-static void drop_sets(struct session *s) {
+static void drop_sets(struct asession *s) {
     while (!list_empty(&s->sets)) {
         struct set *x = list_entry(s->sets.next, struct set, node);
         list_del(&x->node);
@@ -226,11 +227,12 @@ static void drop_sets(struct session *s) {
     s->sets_bytes = 0;
 }
 
-static struct set *head(const struct session *s) {
-    return list_empty(&s->sets) ? NULL : list_entry(s->sets.next, struct set, node);
+static struct set *head(const struct asession *s) {
+    ensure(!list_empty(&s->sets));
+    return list_entry(s->sets.next, struct set, node);
 }
 
-static void drop_head(struct session *s) {
+static void drop_head(struct asession *s) {
     struct set *x = head(s);
     list_del(&x->node);
     s->sets_bytes -= x->bytes;
@@ -238,13 +240,13 @@ static void drop_head(struct session *s) {
     mem_free(x);
 }
 
-static bool whole_set_waits(const struct session *s) {
-    list_each(it, &s->sets)
+static bool whole_set_waits(const struct asession *s) {
+    list_each (it, &s->sets)
         if (!list_entry(it, struct set, node)->down->wanted->more) return true;
     return false;
 }
 
-static void drop_whole_set(struct session *s) {
+static void drop_whole_set(struct asession *s) {
     for (bool more = true; more;) {
         more = head(s)->down->wanted->more;
         drop_head(s);
@@ -252,37 +254,37 @@ static void drop_whole_set(struct session *s) {
 }
 
 static void stored(void *ctx) {
-    struct session *s = ctx;
+    struct asession *s = ctx;
     struct agent *a = s->agent;
     bool full = s->storing_full;
     s->storing = false;
     if (s->closing) return;
     if (full && s->stage == S_REPORTED) s->stage = S_SYNCED;
-    log_info("wanted.stored", "idx=%" PRIu64 " full=%d", store_info(a->store)->idx, full);
+    log_info("wanted.stored", "idx=%" PRIu64 " full=%d", astore_info(a->store)->idx, full);
     agent_event(a, &(struct rec_event){.kind = REC_EV_SET, .full = full});
-    view_changed(a->view);
+    aview_changed(a->view);
     next_set(s);
 }
 
-static int stage_whole_set(struct session *s, struct err *err) {
+static int stage_whole_set(struct asession *s, struct err *err) {
     int r = 0;
     for (bool more = true; r == 0 && more;) {
         more = head(s)->down->wanted->more;
-        r = store_stage_wanted(s->agent->store, head(s)->down->wanted, err);
+        r = astore_stage_wanted(s->agent->store, head(s)->down->wanted, err);
         drop_head(s);
     }
     return r;
 }
 
-static void next_set(struct session *s) {
+static void next_set(struct asession *s) {
     struct err err = {0};
     while (!s->storing && whole_set_waits(s)) {
         const Orlop__AgentDown *d = head(s)->down;
-        int r = store_check_wanted(s->agent->store, d->inc, d->wanted);
+        int r = astore_check_wanted(s->agent->store, d->inc, d->wanted);
         if (r < 0) {
             log_info("wanted.refused", "why=\"%s\" full=%d to=%" PRIu64 " have=%" PRIu64,
                      r == -EAGAIN ? "gap" : "stale or foreign", d->wanted->full,
-                     d->wanted->to ? d->wanted->to->idx : 0, store_info(s->agent->store)->idx);
+                     d->wanted->to ? d->wanted->to->idx : 0, astore_info(s->agent->store)->idx);
             if (r == -EAGAIN) s->resync_due = true;
             drop_whole_set(s);
             continue;
@@ -299,66 +301,71 @@ static void next_set(struct session *s) {
 /* ---- receiving ---- */
 
 static void inc_stored(void *ctx) {
-    struct session *s = ctx;
+    struct asession *s = ctx;
     if (s->closing || s->stage != S_WELCOMED) return;
     s->report_due = true;
     flush(s);
 }
 
-static void on_welcome(struct session *s, const Orlop__Welcome *w) {
-    const struct store_info *i = store_info(s->agent->store);
+static void on_welcome(struct asession *s, const Orlop__Welcome *w) {
+    const struct astore_info *i = astore_info(s->agent->store);
     struct err err = {0};
     if (s->stage != S_HELLO || w->inc < i->inc) {
-        bus_fail(s->stream, -EPROTO, "incarnation %" PRIu64 " is over: this node is in %" PRIu64, w->inc,
-                 i->inc);
+        bus_fail(s->stream, -EPROTO, "incarnation %" PRIu64 " is over: this node is in %" PRIu64,
+                 w->inc, i->inc);
         return;
     }
     s->number = w->session;
     s->stage = S_WELCOMED;
-    log_info("session.welcome", "inc=%" PRIu64 " session=%" PRIu64 " node=%s", w->inc, w->session, w->node);
+    log_info("session.welcome", "inc=%" PRIu64 " session=%" PRIu64 " node=%s", w->inc, w->session,
+             w->node);
     if (w->inc == i->inc) {
         inc_stored(s);
         return;
     }
-    int r = store_stage_inc(s->agent->store, w->inc, &err); /* before the report: I13 */
+    int r = astore_stage_inc(s->agent->store, w->inc, &err); /* before the report: I13 */
     if (r == 0) r = writer_kick(s->agent->writer, inc_stored, s);
     if (r < 0) agent_fatal(s->agent, "the incarnation cannot be stored", r);
 }
 
-static void on_answer(struct session *s, const Orlop__HeartbeatAnswer *h) {
+static void on_answer(struct asession *s, const Orlop__HeartbeatAnswer *h) {
     bool busy = s->storing || !list_empty(&s->sets) || s->stage != S_SYNCED;
-    if (busy || h->n != s->n_heartbeat || h->last_idx == store_info(s->agent->store)->idx) return;
-    if (h->last_idx < store_info(s->agent->store)->idx) return; /* an answer that the last set overtook */
+    if (busy || h->n != s->n_heartbeat || h->last_idx == astore_info(s->agent->store)->idx) return;
+    if (h->last_idx < astore_info(s->agent->store)->idx)
+        return; /* an answer that the last set overtook */
     s->resync_due = true;
     flush(s);
 }
 
-static void on_committed(struct session *s, const Orlop__Committed *c) {
+static void on_committed(struct asession *s, const Orlop__Committed *c) {
     for (size_t i = 0; i < c->n_tasks; i++)
-        agent_event(s->agent, &(struct rec_event){.kind = REC_EV_COMMITTED, .task = c->tasks[i]->task,
+        agent_event(s->agent, &(struct rec_event){.kind = REC_EV_COMMITTED,
+                                                  .task = c->tasks[i]->task,
                                                   .boot = c->tasks[i]->boot,
                                                   .attempt = c->tasks[i]->attempt,
-                                                  .state = c->tasks[i]->state, .gone = c->tasks[i]->gone});
+                                                  .state = c->tasks[i]->state,
+                                                  .gone = c->tasks[i]->gone});
 }
 
 /* TAKES X. */
-static void on_wanted(struct session *s, struct set *x) {
+static void on_wanted(struct asession *s, struct set *x) {
     s->sets_bytes += x->bytes;
     list_add_tail(&s->sets, &x->node);
     if (s->sets_bytes > SESSION_WANTED_BYTES) {
         drop_sets(s);
-        bus_fail(s->stream, -EFBIG, "more than %d bytes of sets wait to be stored", SESSION_WANTED_BYTES);
+        bus_fail(s->stream, -EFBIG, "more than %d bytes of sets wait to be stored",
+                 SESSION_WANTED_BYTES);
         return;
     }
     next_set(s);
 }
 
-static bool is_mine(const struct session *s, const Orlop__AgentDown *d) {
+static bool is_mine(const struct asession *s, const Orlop__AgentDown *d) {
     if (d->what_case == ORLOP__AGENT_DOWN__WHAT_WELCOME) return true;
-    return d->session == s->number && d->inc == store_info(s->agent->store)->inc;
+    return d->session == s->number && d->inc == astore_info(s->agent->store)->inc;
 }
 
-static void on_down(struct session *s, struct set *x) {
+static void on_down(struct asession *s, struct set *x) {
     const Orlop__AgentDown *d = x->down;
     switch (is_mine(s, d) ? d->what_case : ORLOP__AGENT_DOWN__WHAT__NOT_SET) {
     case ORLOP__AGENT_DOWN__WHAT_WELCOME:
@@ -382,7 +389,7 @@ static void on_down(struct session *s, struct set *x) {
 }
 
 static void on_data(void *ctx, struct bus_stream *stream, const uint8_t *body, size_t len) {
-    struct session *s = ctx;
+    struct asession *s = ctx;
     struct set *x = mem_zalloc(sizeof *x);
     if (!x) agent_fatal(s->agent, "no memory for a message", -ENOMEM);
     arena_init(&x->arena, DOWN_BUDGET);
@@ -405,7 +412,7 @@ static void on_writable(void *ctx, struct bus_stream *stream) {
 }
 
 static void on_closed(void *ctx, struct bus_stream *stream, const struct err *err) {
-    struct session *s = ctx;
+    struct asession *s = ctx;
     if (s->stream != stream) return;
     s->stream = NULL;
     s->stage = S_DOWN;
@@ -416,23 +423,25 @@ static void on_closed(void *ctx, struct bus_stream *stream, const struct err *er
     uv_timer_start(&s->reopen, on_reopen, SESSION_REOPEN_MS, 0);
 }
 
-static const struct bus_stream_ops stream_ops = {.data = on_data, .writable = on_writable,
-                                                 .closed = on_closed};
+static const struct bus_stream_ops stream_ops = {
+    .data = on_data, .writable = on_writable, .closed = on_closed};
 
-/* A new store knows nothing of what may still run here: it is ended before anybody is told hello. */
-static bool may_hello(const struct session *s) {
+/* A new store knows nothing of what may still run here: it is ended before anybody is told hello.
+ */
+static bool may_hello(const struct asession *s) {
     const struct agent *a = s->agent;
-    const struct store_info *i = store_info(a->store);
-    if (i->idx && view_applied_idx(a->view) != i->idx) return false;
+    const struct astore_info *i = astore_info(a->store);
+    if (i->idx && aview_applied_idx(a->view) != i->idx) return false;
     return !i->is_new || (a->rec.keeper_up && rec_strays(&a->rec) == 0) || i->idx;
 }
 
 static void on_reopen(uv_timer_t *t) {
-    session_look(t->data);
+    asession_look(t->data);
 }
 
-void session_look(struct session *s) {
-    if (s->closing || s->stream || !s->conn || uv_is_active((uv_handle_t *) &s->reopen) || !may_hello(s))
+void asession_look(struct asession *s) {
+    if (s->closing || s->stream || !s->conn || uv_is_active((uv_handle_t *) &s->reopen) ||
+        !may_hello(s))
         return;
     int r = bus_request(s->conn, ORLOP__METHOD__SESSION, NULL, 0, &stream_ops, s, &s->stream);
     if (r < 0) {
@@ -445,19 +454,19 @@ void session_look(struct session *s) {
     flush(s);
 }
 
-void session_conn_up(struct session *s, struct bus_conn *c) {
+void asession_conn_up(struct asession *s, struct bus_conn *c) {
     s->conn = c;
-    session_look(s);
+    asession_look(s);
 }
 
-void session_conn_down(struct session *s) {
+void asession_conn_down(struct asession *s) {
     s->conn = NULL;
 }
 
 /* ---- life ---- */
 
-int session_new(struct agent *a, struct session **ret) {
-    struct session *s = mem_zalloc(sizeof *s);
+int asession_new(struct agent *a, struct asession **ret) {
+    struct asession *s = mem_zalloc(sizeof *s);
     if (!s) return -ENOMEM;
     s->agent = a;
     list_init(&s->sets);
@@ -473,13 +482,13 @@ int session_new(struct agent *a, struct session **ret) {
 }
 
 static void on_handle_closed(uv_handle_t *h) {
-    struct session *s = h->data;
+    struct asession *s = h->data;
     if (--s->open_handles) return;
     map_fini(&s->changed);
     mem_free(s);
 }
 
-void session_close(struct session *s) {
+void asession_close(struct asession *s) {
     if (!s || s->closing) return;
     s->closing = true;
     drop_sets(s);

@@ -17,7 +17,7 @@
 enum { REWRITE_MIN_BYTES = 1 << 20, REWRITE_FACTOR = 4 };
 static const char log_name[] = "log", attempts_name[] = "attempts";
 
-struct store {
+struct astore {
     struct store_tables t;
     struct storelog log, attempts;
     int dirfd;
@@ -28,7 +28,7 @@ struct store {
     bool busy;
 };
 
-static int stage(struct store *s, Orlop__StoreItem *item, struct err *err) {
+static int stage(struct astore *s, Orlop__StoreItem *item, struct err *err) {
     Orlop__StoreItem *items[] = {item};
     Orlop__StoreBatch batch = ORLOP__STORE_BATCH__INIT;
     batch.n_items = 1;
@@ -47,24 +47,24 @@ static int stage(struct store *s, Orlop__StoreItem *item, struct err *err) {
 }
 
 static int load_batch(void *ctx, const uint8_t *data, size_t len, struct err *err) {
-    struct store *s = ctx;
+    struct astore *s = ctx;
     int r = store_tables_apply(&s->t, data, len);
     return r < 0 ? err_set(err, r, "a record cannot be understood") : 0;
 }
 
 static int load_attempt(void *ctx, const uint8_t *data, size_t len, struct err *err) {
-    struct store *s = ctx;
+    struct astore *s = ctx;
     struct arena a;
     arena_init(&a, 4096);
     Orlop__StoreAttempt *m = arena_unpack(&a, &orlop__store_attempt__descriptor, data, len);
-    struct store_task *t = m ? map_get(&s->t.tasks, m->task) : NULL;
+    struct astore_task *t = m ? map_get(&s->t.tasks, m->task) : NULL;
     if (t) {
-        t->last = (struct store_attempt){.boot = m->boot,
-                                         .attempt = m->attempt,
-                                         .restarts = m->restarts,
-                                         .failures = m->failures,
-                                         .health = m->health,
-                                         .halted = m->halted};
+        t->last = (struct astore_attempt){.boot = m->boot,
+                                          .attempt = m->attempt,
+                                          .restarts = m->restarts,
+                                          .failures = m->failures,
+                                          .health = m->health,
+                                          .halted = m->halted};
     }
     int r = m             ? 0
             : a.exhausted ? err_set(err, -ENOMEM, "read an attempt")
@@ -74,7 +74,7 @@ static int load_attempt(void *ctx, const uint8_t *data, size_t len, struct err *
 }
 
 /* The file is worth nothing beyond this boot's numbers, and the keeper has those too. */
-static int open_attempts(struct store *s, struct err *err) {
+static int open_attempts(struct astore *s, struct err *err) {
     uint64_t torn;
     int r = storelog_open(&s->attempts, s->dirfd, attempts_name, load_attempt, s, &torn, err);
     if (r != -EBADMSG) return r;
@@ -83,8 +83,8 @@ static int open_attempts(struct store *s, struct err *err) {
     return storelog_open(&s->attempts, s->dirfd, attempts_name, load_attempt, s, &torn, err);
 }
 
-static int make_head(struct store *s, const char *node, struct err *err) {
-    uint8_t id[STORE_ID_BYTES];
+static int make_head(struct astore *s, const char *node, struct err *err) {
+    uint8_t id[ASTORE_ID_BYTES];
     if (getrandom(id, sizeof id, 0) != (ssize_t) sizeof id)
         return err_set(err, -errno, "make a store id");
     Orlop__StoreHead head = ORLOP__STORE_HEAD__INIT;
@@ -101,8 +101,8 @@ static int make_head(struct store *s, const char *node, struct err *err) {
     return r;
 }
 
-static int raise_boot(struct store *s, const char *boot_id, struct err *err) {
-    char id[STORE_BOOT_ID_MAX];
+static int raise_boot(struct astore *s, const char *boot_id, struct err *err) {
+    char id[ASTORE_BOOT_ID_MAX];
     snprintf(id, sizeof id, "%s", boot_id);
     Orlop__StoreBoot boot = ORLOP__STORE_BOOT__INIT;
     boot.boot = s->t.info.boot + 1;
@@ -114,7 +114,7 @@ static int raise_boot(struct store *s, const char *boot_id, struct err *err) {
     return stage(s, &item, err);
 }
 
-static int load(struct store *s, const char *dir, const char *boot_id, const char *node,
+static int load(struct astore *s, const char *dir, const char *boot_id, const char *node,
                 struct err *err) {
     int r = fd_mkdirs(AT_FDCWD, dir, 0700);
     if (r < 0) return err_set(err, r, "make %s", dir);
@@ -125,30 +125,30 @@ static int load(struct store *s, const char *dir, const char *boot_id, const cha
         return err_wrap(err, r, "the agent's store in %s (removing it makes this a new node)", dir);
     if (s->log.end == 0 && (r = make_head(s, node, err)) < 0) return r;
     if (strcmp(s->t.info.boot_id, boot_id) != 0 && (r = raise_boot(s, boot_id, err)) < 0) return r;
-    if (store_has_staged(s) && (r = store_flush(s, err)) < 0) return r;
+    if (astore_has_staged(s) && (r = astore_flush(s, err)) < 0) return r;
     return open_attempts(s, err);
 }
 
-int store_open(const char *dir, const char *boot_id, const char *node, struct store **ret,
-               struct err *err) {
-    if (strlen(boot_id) >= STORE_BOOT_ID_MAX || strlen(node) >= STORE_NODE_MAX)
+int astore_open(const char *dir, const char *boot_id, const char *node, struct astore **ret,
+                struct err *err) {
+    if (strlen(boot_id) >= ASTORE_BOOT_ID_MAX || strlen(node) >= ASTORE_NODE_MAX)
         return err_say(err, -EINVAL, "boot id or node name is too long");
-    struct store *s = mem_zalloc(sizeof *s);
+    struct astore *s = mem_zalloc(sizeof *s);
     if (!s) return err_set(err, -ENOMEM, "open the store");
     s->dirfd = s->log.fd = s->attempts.fd = -1;
-    buf_init(&s->staged, STORE_BYTES_MAX);
-    buf_init(&s->writing, STORE_BYTES_MAX);
+    buf_init(&s->staged, ASTORE_BYTES_MAX);
+    buf_init(&s->writing, ASTORE_BYTES_MAX);
     buf_init(&s->rewrite, STORELOG_FILE_MAX);
     int r = load(s, dir, boot_id, node, err);
     if (r < 0) {
-        store_free(s);
+        astore_free(s);
         return r;
     }
     *ret = s;
     return 0;
 }
 
-void store_free(struct store *s) {
+void astore_free(struct astore *s) {
     if (!s) return;
     storelog_close(&s->log);
     storelog_close(&s->attempts);
@@ -160,41 +160,41 @@ void store_free(struct store *s) {
     mem_free(s);
 }
 
-const struct store_info *store_info(const struct store *s) {
+const struct astore_info *astore_info(const struct astore *s) {
     return &s->t.info;
 }
-struct store_task *store_task(const struct store *s, const char *id) {
+struct astore_task *astore_task(const struct astore *s, const char *id) {
     return map_get(&s->t.tasks, id);
 }
-const struct map *store_tasks(const struct store *s) {
+const struct map *astore_tasks(const struct astore *s) {
     return &s->t.tasks;
 }
-const struct map *store_networks(const struct store *s) {
+const struct map *astore_networks(const struct astore *s) {
     return &s->t.networks;
 }
-const struct map *store_services(const struct store *s) {
+const struct map *astore_services(const struct astore *s) {
     return &s->t.services;
 }
-const struct map *store_facts(const struct store *s) {
+const struct map *astore_facts(const struct astore *s) {
     return &s->t.facts;
 }
-const struct strv *store_volumes_gone(const struct store *s) {
+const struct strv *astore_volumes_gone(const struct astore *s) {
     return &s->t.volumes_gone;
 }
 
-int store_check_wanted(const struct store *s, uint64_t inc, const Orlop__Wanted *w) {
-    const struct store_info *i = &s->t.info;
+int astore_check_wanted(const struct astore *s, uint64_t inc, const Orlop__Wanted *w) {
+    const struct astore_info *i = &s->t.info;
     if (!w->to || w->to->inc != inc || inc != i->inc) return -ESTALE;
     if (w->full) {
         bool mine =
-            w->store.len == STORE_ID_BYTES && memcmp(w->store.data, i->id, STORE_ID_BYTES) == 0;
+            w->store.len == ASTORE_ID_BYTES && memcmp(w->store.data, i->id, ASTORE_ID_BYTES) == 0;
         return mine && w->to->idx >= i->idx ? 0 : -ESTALE;
     }
     if (w->to->idx <= i->idx) return -ESTALE;
     return w->from && w->from->inc == i->inc && w->from->idx == i->idx ? 0 : -EAGAIN;
 }
 
-int store_stage_wanted(struct store *s, const Orlop__Wanted *w, struct err *err) {
+int astore_stage_wanted(struct astore *s, const Orlop__Wanted *w, struct err *err) {
     Orlop__StoreWanted sw = ORLOP__STORE_WANTED__INIT;
     union {
         const Orlop__Wanted *in;
@@ -208,14 +208,14 @@ int store_stage_wanted(struct store *s, const Orlop__Wanted *w, struct err *err)
     return stage(s, &item, err);
 }
 
-int store_stage_inc(struct store *s, uint64_t inc, struct err *err) {
+int astore_stage_inc(struct astore *s, uint64_t inc, struct err *err) {
     Orlop__StoreItem item = ORLOP__STORE_ITEM__INIT;
     item.what_case = ORLOP__STORE_ITEM__WHAT_INC;
     item.inc = inc;
     return stage(s, &item, err);
 }
 
-int store_stage_end(struct store *s, const Orlop__TaskStatus *end, struct err *err) {
+int astore_stage_end(struct astore *s, const Orlop__TaskStatus *end, struct err *err) {
     union {
         const Orlop__TaskStatus *in;
         Orlop__TaskStatus *out;
@@ -226,7 +226,7 @@ int store_stage_end(struct store *s, const Orlop__TaskStatus *end, struct err *e
     return stage(s, &item, err);
 }
 
-static int stage_text(struct store *s, Orlop__StoreItem__WhatCase what, const char *text,
+static int stage_text(struct astore *s, Orlop__StoreItem__WhatCase what, const char *text,
                       struct err *err) {
     auto_free char *copy = mem_strdup(text);
     if (!copy) return err_set(err, -ENOMEM, "stage a change");
@@ -236,15 +236,15 @@ static int stage_text(struct store *s, Orlop__StoreItem__WhatCase what, const ch
     return stage(s, &item, err);
 }
 
-int store_stage_deleted(struct store *s, const char *task, struct err *err) {
+int astore_stage_deleted(struct astore *s, const char *task, struct err *err) {
     return stage_text(s, ORLOP__STORE_ITEM__WHAT_DELETED, task, err);
 }
 
-int store_stage_volume_deleted(struct store *s, const char *volume, struct err *err) {
+int astore_stage_volume_deleted(struct astore *s, const char *volume, struct err *err) {
     return stage_text(s, ORLOP__STORE_ITEM__WHAT_VOLUME_DELETED, volume, err);
 }
 
-bool store_has_staged(const struct store *s) {
+bool astore_has_staged(const struct astore *s) {
     return s->staged.len > 0;
 }
 
@@ -255,7 +255,7 @@ static void swap_bufs(struct buf *a, struct buf *b) {
 }
 
 /* The log is rewritten as it will be after this batch: the tables as they are, then the batch. */
-static void plan_rewrite(struct store *s) {
+static void plan_rewrite(struct astore *s) {
     buf_reset(&s->rewrite);
     if (s->log.end < REWRITE_MIN_BYTES || s->log.end < s->rewritten * REWRITE_FACTOR) return;
     int r = store_tables_dump(&s->t, &s->rewrite);
@@ -264,24 +264,24 @@ static void plan_rewrite(struct store *s) {
         buf_reset(&s->rewrite); /* no memory for it now: append, try again at the next change */
 }
 
-void store_write_begin(struct store *s, struct store_write *w) {
+void astore_write_begin(struct astore *s, struct astore_write *w) {
     ensure(!s->busy && s->staged.len > 0);
     s->busy = true;
     swap_bufs(&s->staged, &s->writing);
     buf_reset(&s->staged);
     plan_rewrite(s);
-    *w = (struct store_write){.store = s};
+    *w = (struct astore_write){.store = s};
 }
 
-void store_write_run(struct store_write *w) {
-    struct store *s = w->store;
+void astore_write_run(struct astore_write *w) {
+    struct astore *s = w->store;
     w->status = s->rewrite.len
                     ? storelog_rewrite(&s->log, &s->rewrite, &w->err)
                     : storelog_append(&s->log, s->writing.data, s->writing.len, true, &w->err);
 }
 
-int store_write_done(struct store_write *w, struct err *err) {
-    struct store *s = w->store;
+int astore_write_done(struct astore_write *w, struct err *err) {
+    struct astore *s = w->store;
     ensure(s->busy);
     s->busy = false;
     int r;
@@ -298,12 +298,12 @@ int store_write_done(struct store_write *w, struct err *err) {
     return r < 0 ? err_set(err, r, "keep the stored change in memory") : 0;
 }
 
-int store_flush(struct store *s, struct err *err) {
-    if (!store_has_staged(s)) return 0;
-    struct store_write w;
-    store_write_begin(s, &w);
-    store_write_run(&w);
-    int r = store_write_done(&w, err);
+int astore_flush(struct astore *s, struct err *err) {
+    if (!astore_has_staged(s)) return 0;
+    struct astore_write w;
+    astore_write_begin(s, &w);
+    astore_write_run(&w);
+    int r = astore_write_done(&w, err);
     if (w.status < 0) {
         if (err) *err = w.err;
         return w.status;
@@ -311,7 +311,7 @@ int store_flush(struct store *s, struct err *err) {
     return r;
 }
 
-static int dump_attempts(struct store *s, struct err *err) {
+static int dump_attempts(struct astore *s, struct err *err) {
     struct buf b;
     buf_init(&b, STORELOG_FILE_MAX);
     int r = store_tables_dump_attempts(&s->t, &b);
@@ -320,11 +320,11 @@ static int dump_attempts(struct store *s, struct err *err) {
     return r;
 }
 
-int store_note_attempt(struct store *s, const char *task, const struct store_attempt *a,
-                       struct err *err) {
-    struct store_task *t = store_task(s, task);
+int astore_note_attempt(struct astore *s, const char *task, const struct astore_attempt *a,
+                        struct err *err) {
+    struct astore_task *t = astore_task(s, task);
     if (!t) return err_say(err, -ENOENT, "task %s is not in the store", task);
-    struct store_attempt before = t->last;
+    struct astore_attempt before = t->last;
     t->last = *a;
     size_t len;
     auto_free uint8_t *data = store_tables_pack_attempt(t, &len);

@@ -11,14 +11,14 @@
 /* An 8 MiB message may need several times that as structs; hostile amplification ends here. */
 enum { BATCH_BUDGET = 256 << 20, TASK_BUDGET = 64 << 20, OBJECT_BUDGET = 16 << 20, KEY_MAX = 160 };
 
-static void task_free(struct store_task *t) {
+static void task_free(struct astore_task *t) {
     if (!t) return;
     arena_fini(&t->arena);
     arena_fini(&t->end_arena);
     mem_free(t);
 }
 
-static void object_free(struct store_object *o) {
+static void object_free(struct astore_object *o) {
     if (!o) return;
     arena_fini(&o->arena);
     mem_free(o);
@@ -44,11 +44,11 @@ void store_tables_fini(struct store_tables *t) {
 }
 
 static int put_object(struct map *m, const char *key, const ProtobufCMessage *msg) {
-    struct store_object *o = mem_zalloc(sizeof *o);
+    struct astore_object *o = mem_zalloc(sizeof *o);
     if (!o) return -ENOMEM;
     arena_init(&o->arena, OBJECT_BUDGET);
     o->message = arena_copy(&o->arena, msg);
-    struct store_object *old = map_get(m, key);
+    struct astore_object *old = map_get(m, key);
     int r = o->message ? map_set(m, key, o) : -ENOMEM;
     object_free(r < 0 ? o : old);
     return r;
@@ -60,13 +60,13 @@ static void drop_object(struct map *m, const char *key) {
 
 static int put_task(struct store_tables *t, const Orlop__TaskSpec *spec, uint64_t boot,
                     bool in_set) {
-    struct store_task *known = map_get(&t->tasks, spec->task);
+    struct astore_task *known = map_get(&t->tasks, spec->task);
     if (known) { /* a spec never changes, only what is wanted of it */
         known->want = spec->want;
         known->in_set = in_set;
         return 0;
     }
-    struct store_task *new = mem_zalloc(sizeof *new);
+    struct astore_task *new = mem_zalloc(sizeof *new);
     if (!new) return -ENOMEM;
     arena_init(&new->arena, TASK_BUDGET);
     arena_init(&new->end_arena, OBJECT_BUDGET);
@@ -84,7 +84,7 @@ static int put_task(struct store_tables *t, const Orlop__TaskSpec *spec, uint64_
 }
 
 static void leave_set(struct store_tables *t, const char *id) {
-    struct store_task *k = map_get(&t->tasks, id);
+    struct astore_task *k = map_get(&t->tasks, id);
     if (k) k->in_set = false;
 }
 
@@ -124,7 +124,7 @@ static int put_wanted(struct store_tables *t, const Orlop__StoreWanted *sw) {
         const char *key;
         void *value;
         for (size_t i = 0; map_next(&t->tasks, &i, &key, &value);)
-            ((struct store_task *) value)->in_set = false;
+            ((struct astore_task *) value)->in_set = false;
         clear_objects(&t->networks);
         clear_objects(&t->services);
         clear_objects(&t->facts);
@@ -137,7 +137,7 @@ static int put_wanted(struct store_tables *t, const Orlop__StoreWanted *sw) {
     return r;
 }
 
-static int put_end(struct store_task *k, const Orlop__TaskStatus *end) {
+static int put_end(struct astore_task *k, const Orlop__TaskStatus *end) {
     if (!k) return 0;
     struct arena a;
     arena_init(&a, OBJECT_BUDGET);
@@ -172,8 +172,8 @@ static int put_stored_task(struct store_tables *t, const Orlop__StoreTask *st) {
 }
 
 static int put_head(struct store_tables *t, const Orlop__StoreHead *h) {
-    if (h->store.len != STORE_ID_BYTES || strlen(h->node) >= sizeof t->info.node) return -EBADMSG;
-    memcpy(t->info.id, h->store.data, STORE_ID_BYTES);
+    if (h->store.len != ASTORE_ID_BYTES || strlen(h->node) >= sizeof t->info.node) return -EBADMSG;
+    memcpy(t->info.id, h->store.data, ASTORE_ID_BYTES);
     snprintf(t->info.node, sizeof t->info.node, "%s", h->node);
     return 0;
 }
@@ -235,7 +235,7 @@ static int dump_item(struct buf *b, Orlop__StoreItem *item) {
 }
 
 static int dump_head(const struct store_tables *t, struct buf *b) {
-    struct store_info i = t->info;
+    struct astore_info i = t->info;
     Orlop__StoreHead head = ORLOP__STORE_HEAD__INIT;
     head.store = (ProtobufCBinaryData){.data = i.id, .len = sizeof i.id};
     head.node = i.node;
@@ -259,7 +259,7 @@ static void **messages(const struct map *m, size_t *ret_n) {
     void *value;
     size_t n = 0;
     for (size_t i = 0; v && map_next(m, &i, &key, &value);)
-        v[n++] = ((struct store_object *) value)->message;
+        v[n++] = ((struct astore_object *) value)->message;
     *ret_n = n;
     return v;
 }
@@ -289,7 +289,7 @@ static int dump_view(const struct store_tables *t, struct buf *b) {
     return dump_item(b, &item);
 }
 
-static int dump_task(const struct store_task *k, struct buf *b) {
+static int dump_task(const struct astore_task *k, struct buf *b) {
     Orlop__TaskSpec spec = *k->spec;
     spec.want = k->want;
     Orlop__StoreTask st = ORLOP__STORE_TASK__INIT;
@@ -316,7 +316,7 @@ int store_tables_dump(const struct store_tables *t, struct buf *b) {
     return r;
 }
 
-uint8_t *store_tables_pack_attempt(const struct store_task *t, size_t *ret_len) {
+uint8_t *store_tables_pack_attempt(const struct astore_task *t, size_t *ret_len) {
     Orlop__StoreAttempt a = ORLOP__STORE_ATTEMPT__INIT;
     a.task = t->spec->task;
     a.boot = t->last.boot;
@@ -333,7 +333,7 @@ int store_tables_dump_attempts(const struct store_tables *t, struct buf *b) {
     void *value;
     int r = 0;
     for (size_t i = 0; r == 0 && map_next(&t->tasks, &i, &key, &value);) {
-        const struct store_task *k = value;
+        const struct astore_task *k = value;
         if (!k->last.boot) continue;
         size_t len;
         auto_free uint8_t *data = store_tables_pack_attempt(k, &len);

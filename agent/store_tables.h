@@ -12,7 +12,7 @@
 #include "runtime/base/buf.h"
 
 struct store_tables {
-    struct store_info info;
+    struct astore_info info;
     struct map tasks, networks, services, facts;
     struct strv volumes_gone;
 };
@@ -26,6 +26,6 @@ must_use int store_tables_apply(struct store_tables *t, const uint8_t *data, siz
 /* Everything as framed records. */
 must_use int store_tables_dump(const struct store_tables *t, struct buf *ret);
 must_use int store_tables_dump_attempts(const struct store_tables *t, struct buf *ret);
-must_use uint8_t *store_tables_pack_attempt(const struct store_task *t, size_t *ret_len);
+must_use uint8_t *store_tables_pack_attempt(const struct astore_task *t, size_t *ret_len);
 
 #endif

@@ -50,8 +50,8 @@ enum { TASK_ID_MAX = 64, TASK_HEALTH_OUTPUT_MAX = 257 };
 
 struct task {
     char id[TASK_ID_MAX];
-    const struct store_task *st; /* NULL: a stray of another store, or being deleted */
-    int state;                   /* enum task_state */
+    const struct astore_task *st; /* NULL: a stray of another store, or being deleted */
+    int state;                    /* enum task_state */
     unsigned pending;
     bool closed;    /* the keeper refuses every later start */
     bool dirty;     /* the attempt has, or may have, a cgroup, links, mounts */

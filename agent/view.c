@@ -5,29 +5,31 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "agent/dns.h"
 #include "agent/ports.h"
 #include "agent/session.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
 #include "runtime/base/mem.h"
 
-struct view {
+struct aview {
     struct agent *agent;
+    struct agent_dns *dns;
     uv_poll_t polls[NET_FDS_MAX];
     int n_polls;
     uv_timer_t retry, step; /* step: the network library's own second step */
     uint64_t applied_idx;
-    bool failing, closing;
+    bool failing, names_failing, closing;
     int open_handles;
 };
 
-static void apply(struct view *v);
+static void apply(struct aview *v);
 
 /* ---- the network library's own events ---- */
 
 static void on_step(uv_timer_t *t);
 
-static void arm_step(struct view *v) {
+static void arm_step(struct aview *v) {
     int ms = net_timeout_ms(v->agent->net, clock_mono_ms());
     if (ms < 0)
         uv_timer_stop(&v->step);
@@ -36,13 +38,13 @@ static void arm_step(struct view *v) {
 }
 
 static void on_step(uv_timer_t *t) {
-    struct view *v = container_of(t, struct view, step);
+    struct aview *v = container_of(t, struct aview, step);
     net_dispatch(v->agent->net);
     arm_step(v);
 }
 
 static void on_readable(uv_poll_t *h, int status, int events) {
-    struct view *v = h->data;
+    struct aview *v = h->data;
     (void) status;
     (void) events;
     net_dispatch(v->agent->net);
@@ -69,14 +71,15 @@ static size_t messages(const struct map *m, void **v) {
     const char *key;
     void *value;
     size_t n = 0;
-    for (size_t i = 0; map_next(m, &i, &key, &value);) v[n++] = ((struct store_object *) value)->message;
+    for (size_t i = 0; map_next(m, &i, &key, &value);)
+        v[n++] = ((struct astore_object *) value)->message;
     return n;
 }
 
-const Orlop__ViewNetwork *view_network(const struct view *v, uint32_t id) {
+const Orlop__ViewNetwork *aview_network(const struct aview *v, uint32_t id) {
     char key[16];
     snprintf(key, sizeof key, "%" PRIu32, id);
-    const struct store_object *o = map_get(store_networks(v->agent->store), key);
+    const struct astore_object *o = map_get(astore_networks(v->agent->store), key);
     return o ? o->message : NULL;
 }
 
@@ -85,59 +88,75 @@ static size_t count_addresses(const struct map *tasks) {
     const char *key;
     void *value;
     for (size_t i = 0; map_next(tasks, &i, &key, &value);)
-        n += ((const struct store_task *) value)->spec->n_addresses;
+        n += ((const struct astore_task *) value)->spec->n_addresses;
     return n;
 }
 
-static void add_local(struct view *v, struct lists *l, const struct store_task *t) {
+static void add_local(struct aview *v, struct lists *l, const struct astore_task *t) {
     if (t->end && t->end->gone) return;
     for (size_t i = 0; i < t->spec->n_addresses; i++) {
-        const Orlop__ViewNetwork *n = view_network(v, t->spec->addresses[i]->network);
+        const Orlop__ViewNetwork *n = aview_network(v, t->spec->addresses[i]->network);
         if (!n) continue; /* its network is gone from the view, and so is it soon */
         l->local[l->n_local] = t->spec->addresses[i]->address;
         l->gateway[l->n_local++] = n->gateway;
     }
 }
 
-static int collect(struct view *v, struct lists *l) {
-    const struct store *s = v->agent->store;
-    size_t addresses = count_addresses(store_tasks(s));
-    l->networks = mem_array(map_len(store_networks(s)) + 1, sizeof *l->networks);
-    l->services = mem_array(map_len(store_services(s)) + 1, sizeof *l->services);
+static int collect(struct aview *v, struct lists *l) {
+    const struct astore *s = v->agent->store;
+    size_t addresses = count_addresses(astore_tasks(s));
+    l->networks = mem_array(map_len(astore_networks(s)) + 1, sizeof *l->networks);
+    l->services = mem_array(map_len(astore_services(s)) + 1, sizeof *l->services);
     l->local = mem_array(addresses + 1, sizeof *l->local);
     l->gateway = mem_array(addresses + 1, sizeof *l->gateway);
     if (!l->networks || !l->services || !l->local || !l->gateway) return -ENOMEM;
-    l->n_networks = messages(store_networks(s), (void **) l->networks);
-    l->n_services = messages(store_services(s), (void **) l->services);
+    l->n_networks = messages(astore_networks(s), (void **) l->networks);
+    l->n_services = messages(astore_services(s), (void **) l->services);
     const char *key;
     void *value;
-    for (size_t i = 0; map_next(store_tasks(s), &i, &key, &value);) add_local(v, l, value);
+    for (size_t i = 0; map_next(astore_tasks(s), &i, &key, &value);) add_local(v, l, value);
     return 0;
 }
 
-static int apply_kernel(struct view *v, struct err *err) {
+/* A port 53 that somebody else has makes names fail in one network, not the whole view. */
+static void apply_names(struct aview *v, const struct lists *l) {
+    struct err err = {0};
+    int r = agent_dns_apply(v->dns, l->networks, l->n_networks, l->services, l->n_services, &err);
+    if (r == -ENOMEM) agent_fatal(v->agent, "no memory for the names", r);
+    if (r < 0 && !v->names_failing)
+        log_error("dns.apply", "err=\"%s\" next=\"again with the next view\"", err.text);
+    v->names_failing = r < 0;
+}
+
+static int apply_kernel(struct aview *v, struct err *err) {
     struct lists l = {0};
     int r = collect(v, &l);
     if (r < 0) err_set(err, r, "collect the network view");
-    struct net_view want = {.networks = l.networks, .n_networks = l.n_networks, .services = l.services,
-                            .n_services = l.n_services, .local = l.local, .local_gateway = l.gateway,
+    struct net_view want = {.networks = l.networks,
+                            .n_networks = l.n_networks,
+                            .services = l.services,
+                            .n_services = l.n_services,
+                            .local = l.local,
+                            .local_gateway = l.gateway,
                             .n_local = l.n_local};
     if (r == 0) r = net_apply(v->agent->net, &want, err);
+    if (r == 0) apply_names(v, &l);
     lists_free(&l);
     return r;
 }
 
 static void on_retry(uv_timer_t *t) {
-    apply(container_of(t, struct view, retry));
+    apply(container_of(t, struct aview, retry));
 }
 
-static void apply(struct view *v) {
+static void apply(struct aview *v) {
     struct err err = {0};
-    uint64_t idx = store_info(v->agent->store)->idx;
+    uint64_t idx = astore_info(v->agent->store)->idx;
     int r = apply_kernel(v, &err);
     arm_step(v);
     if (r < 0) {
-        if (!v->failing) log_error("view.apply", "idx=%" PRIu64 " err=\"%s\" next=\"again\"", idx, err.text);
+        if (!v->failing)
+            log_error("view.apply", "idx=%" PRIu64 " err=\"%s\" next=\"again\"", idx, err.text);
         v->failing = true;
         uv_timer_start(&v->retry, on_retry, VIEW_RETRY_MS, 0);
         return;
@@ -147,41 +166,43 @@ static void apply(struct view *v) {
     v->applied_idx = idx;
     ports_update(v->agent->ports);
     agent_event(v->agent, &(struct rec_event){.kind = REC_EV_VIEW, .idx = idx});
-    if (v->agent->session) session_applied(v->agent->session, idx);
+    if (v->agent->session) asession_applied(v->agent->session, idx);
 }
 
-void view_changed(struct view *v) {
+void aview_changed(struct aview *v) {
     if (!v->closing) apply(v);
 }
 
-uint64_t view_applied_idx(const struct view *v) {
+uint64_t aview_applied_idx(const struct aview *v) {
     return v->applied_idx;
 }
 
 /* ---- conntrack and links ---- */
 
-void view_forget(struct view *v, const Orlop__TaskSpec *task, enum net_forget what) {
+void aview_forget(struct aview *v, const Orlop__TaskSpec *task, enum net_forget what) {
     for (size_t i = 0; i < task->n_addresses; i++) {
         struct err err = {0};
         if (net_forget(v->agent->net, task->addresses[i]->address, what, &err) < 0)
-            log_warn("conntrack.forget", "task=%s err=\"%s\" next=\"they time out\"", task->task, err.text);
+            log_warn("conntrack.forget", "task=%s err=\"%s\" next=\"they time out\"", task->task,
+                     err.text);
     }
 }
 
-int view_established(struct view *v, const Orlop__TaskSpec *task) {
+int aview_established(struct aview *v, const Orlop__TaskSpec *task) {
     int n = 0;
     for (size_t i = 0; i < task->n_addresses; i++) {
         struct err err = {0};
         int r = net_established(v->agent->net, task->addresses[i]->address, &err);
         if (r < 0)
-            log_warn("conntrack.count", "task=%s err=\"%s\" next=\"taken as none\"", task->task, err.text);
+            log_warn("conntrack.count", "task=%s err=\"%s\" next=\"taken as none\"", task->task,
+                     err.text);
         else
             n += r;
     }
     return n;
 }
 
-bool view_links_exist(const Orlop__TaskSpec *task, const char *sandbox) {
+bool aview_links_exist(const Orlop__TaskSpec *task, const char *sandbox) {
     for (size_t i = 0; i < task->n_addresses; i++) {
         char name[NET_IFNAME_MAX];
         net_link_name(sandbox, task->addresses[i]->network, name);
@@ -192,10 +213,12 @@ bool view_links_exist(const Orlop__TaskSpec *task, const char *sandbox) {
 
 /* ---- */
 
-int view_new(struct agent *a, struct view **ret) {
-    struct view *v = mem_zalloc(sizeof *v);
+int aview_new(struct agent *a, struct aview **ret) {
+    struct aview *v = mem_zalloc(sizeof *v);
     if (!v) return -ENOMEM;
     v->agent = a;
+    int e = agent_dns_new(a->loop, "/etc/resolv.conf", &v->dns, NULL);
+    if (e < 0) return e; /* the process ends */
     int fds[NET_FDS_MAX], n = net_fds(a->net, fds);
     for (int i = 0; i < n; i++) {
         int r = uv_poll_init(a->loop, &v->polls[i], fds[i]);
@@ -212,13 +235,14 @@ int view_new(struct agent *a, struct view **ret) {
 }
 
 static void on_closed(uv_handle_t *h) {
-    struct view *v = h->data;
+    struct aview *v = h->data;
     if (--v->open_handles == 0) mem_free(v);
 }
 
-void view_close(struct view *v) {
+void aview_close(struct aview *v) {
     if (!v || v->closing) return;
     v->closing = true;
+    agent_dns_close(v->dns, NULL, NULL);
     v->open_handles = v->n_polls + 2;
     for (int i = 0; i < v->n_polls; i++) {
         uv_poll_stop(&v->polls[i]);

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /* agent/view.h - the network view of the stored set, into the kernel, the names and the proxy.
  *
- * Role     after each change of the store's tables: net_apply, DNS, published ports; then the reconciler may
- *          start what was assigned with it, and the scheduler is told Applied. A view that cannot be applied
- *          is tried again each VIEW_RETRY_MS: nothing starts meanwhile, Applied lags, the scheduler sees it.
- * Thread   [loop]
- * Owns     polling of the network library's descriptors.
+ * Role     after each change of the store's tables: net_apply, DNS, published ports; then the
+ * reconciler may start what was assigned with it, and the scheduler is told Applied. A view that
+ * cannot be applied is tried again each VIEW_RETRY_MS: nothing starts meanwhile, Applied lags, the
+ * scheduler sees it. Thread   [loop] Owns     polling of the network library's descriptors.
  */
 #ifndef ORLOP_AGENT_VIEW_H
 #define ORLOP_AGENT_VIEW_H
@@ -14,16 +13,17 @@
 
 enum { VIEW_RETRY_MS = 1000 };
 
-must_use int view_new(struct agent *a, struct view **ret);
-void view_changed(struct view *v);
-uint64_t view_applied_idx(const struct view *v); /* 0 = none in this process yet */
+must_use int aview_new(struct agent *a, struct aview **ret);
+void aview_changed(struct aview *v);
+uint64_t aview_applied_idx(const struct aview *v); /* 0 = none in this process yet */
 /* Conntrack of all addresses of TASK. */
-void view_forget(struct view *v, const Orlop__TaskSpec *task, enum net_forget what);
-/* Established connections to TASK; an error counts as none: the bound on draining is the caller's. */
-int view_established(struct view *v, const Orlop__TaskSpec *task);
+void aview_forget(struct aview *v, const Orlop__TaskSpec *task, enum net_forget what);
+/* Established connections to TASK; an error counts as none: the bound on draining is the caller's.
+ */
+int aview_established(struct aview *v, const Orlop__TaskSpec *task);
 /* Do links of the attempt SANDBOX still exist? */
-bool view_links_exist(const Orlop__TaskSpec *task, const char *sandbox);
-const Orlop__ViewNetwork *view_network(const struct view *v, uint32_t id);
-void view_close(struct view *v);
+bool aview_links_exist(const Orlop__TaskSpec *task, const char *sandbox);
+const Orlop__ViewNetwork *aview_network(const struct aview *v, uint32_t id);
+void aview_close(struct aview *v);
 
 #endif

@@ -14,11 +14,11 @@ struct waiter {
 };
 
 struct writer {
-    struct store *store;
+    struct astore *store;
     uv_loop_t *loop;
     uv_work_t work;
     uv_timer_t retry;
-    struct store_write write;
+    struct astore_write write;
     struct list due, in_flight; /* waiters */
     bool busy, failing;
     writer_fatal_cb fatal;
@@ -29,7 +29,7 @@ static void begin(struct writer *w);
 
 static void run(uv_work_t *req) {
     struct writer *w = container_of(req, struct writer, work);
-    store_write_run(&w->write);
+    astore_write_run(&w->write);
 }
 
 static void move_all(struct list *from, struct list *to) {
@@ -70,7 +70,7 @@ static void after(uv_work_t *req, int status) {
     if (status < 0) w->write.status = status;
     int result = w->write.status;
     struct err err = {0};
-    int r = store_write_done(&w->write, &err);
+    int r = astore_write_done(&w->write, &err);
     w->busy = false;
     if (r < 0) {
         w->fatal(w->ctx, &err);
@@ -89,10 +89,10 @@ static void after(uv_work_t *req, int status) {
 }
 
 static void begin(struct writer *w) {
-    if (w->busy || !store_has_staged(w->store) || uv_is_active((uv_handle_t *) &w->retry)) return;
+    if (w->busy || !astore_has_staged(w->store) || uv_is_active((uv_handle_t *) &w->retry)) return;
     w->busy = true;
     move_all(&w->due, &w->in_flight);
-    store_write_begin(w->store, &w->write);
+    astore_write_begin(w->store, &w->write);
     int r = uv_queue_work(w->loop, &w->work, run, after);
     ensure(r == 0); /* fails only for a NULL callback */
 }
@@ -108,10 +108,10 @@ int writer_kick(struct writer *w, writer_cb cb, void *ctx) {
 }
 
 bool writer_idle(const struct writer *w) {
-    return !w->busy && !store_has_staged(w->store);
+    return !w->busy && !astore_has_staged(w->store);
 }
 
-int writer_new(uv_loop_t *loop, struct store *s, writer_fatal_cb fatal, void *ctx,
+int writer_new(uv_loop_t *loop, struct astore *s, writer_fatal_cb fatal, void *ctx,
                struct writer **ret) {
     struct writer *w = mem_zalloc(sizeof *w);
     if (!w) return -ENOMEM;

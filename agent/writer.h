@@ -2,7 +2,7 @@
 /* agent/writer.h - the store's writes from the loop: fsync in the pool, one at a time, repeated
  * until done.
  *
- * Role     stage with store_stage_*, then writer_kick(): the callback comes when everything that
+ * Role     stage with astore_stage_*, then writer_kick(): the callback comes when everything that
  * was staged up to then is on disk and in the tables. Thread   [loop] Owns     one write in flight;
  * what is staged meanwhile is the next one. A failed write (full disk) is tried again each
  * WRITER_RETRY_MS, said once: nothing is acted on or reported before.
@@ -21,7 +21,7 @@ typedef void (*writer_cb)(void *ctx);
 /* Memory is behind the disk: the process must end, the next one loads what was written. */
 typedef void (*writer_fatal_cb)(void *ctx, const struct err *err);
 
-must_use int writer_new(uv_loop_t *loop, struct store *s, writer_fatal_cb fatal, void *ctx,
+must_use int writer_new(uv_loop_t *loop, struct astore *s, writer_fatal_cb fatal, void *ctx,
                         struct writer **ret);
 /* CB NULL: nobody waits. Never called inside. -ENOMEM: CB is not called; the change stays staged.
  */

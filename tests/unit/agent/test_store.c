@@ -32,10 +32,10 @@ static int teardown(void **state) {
     return fd_remove_tree(AT_FDCWD, dir);
 }
 
-static struct store *open_store(const char *boot_id) {
-    struct store *s = NULL;
+static struct astore *open_store(const char *boot_id) {
+    struct astore *s = NULL;
     struct err err = {0};
-    if (store_open(dir, boot_id, "n1", &s, &err) < 0) fail_msg("%s", err.text);
+    if (astore_open(dir, boot_id, "n1", &s, &err) < 0) fail_msg("%s", err.text);
     return s;
 }
 
@@ -54,19 +54,19 @@ struct wanted {
 };
 
 /* A set of task "1.5.0" and network 1 from FROM to TO; full when FROM is 0. */
-static void make_wanted(struct wanted *m, const struct store *s, uint64_t from, uint64_t to) {
+static void make_wanted(struct wanted *m, const struct astore *s, uint64_t from, uint64_t to) {
     memset(m, 0, sizeof *m);
     orlop__wanted__init(&m->w);
     orlop__version__init(&m->from);
     orlop__version__init(&m->to);
-    m->from.inc = m->to.inc = store_info(s)->inc;
+    m->from.inc = m->to.inc = astore_info(s)->inc;
     m->from.idx = from;
     m->to.idx = to;
     m->w.full = from == 0;
     m->w.from = from ? &m->from : NULL;
     m->w.to = &m->to;
-    m->w.store.data = (uint8_t *) (uintptr_t) store_info(s)->id;
-    m->w.store.len = STORE_ID_BYTES;
+    m->w.store.data = (uint8_t *) (uintptr_t) astore_info(s)->id;
+    m->w.store.len = ASTORE_ID_BYTES;
     orlop__service__init(&m->service);
     for (int i = 0; i < 2; i++) {
         orlop__task_spec__init(&m->spec[i]);
@@ -86,41 +86,41 @@ static void make_wanted(struct wanted *m, const struct store *s, uint64_t from, 
     m->w.n_networks = 1;
 }
 
-static void take(struct store *s, struct wanted *m) {
+static void take(struct astore *s, struct wanted *m) {
     struct err err = {0};
-    assert_int_equal(store_check_wanted(s, store_info(s)->inc, &m->w), 0);
-    assert_int_equal(store_stage_wanted(s, &m->w, &err), 0);
-    assert_int_equal(store_flush(s, &err), 0);
+    assert_int_equal(astore_check_wanted(s, astore_info(s)->inc, &m->w), 0);
+    assert_int_equal(astore_stage_wanted(s, &m->w, &err), 0);
+    assert_int_equal(astore_flush(s, &err), 0);
 }
 
-static void set_inc(struct store *s, uint64_t inc) {
-    assert_int_equal(store_stage_inc(s, inc, NULL), 0);
-    assert_int_equal(store_flush(s, NULL), 0);
+static void set_inc(struct astore *s, uint64_t inc) {
+    assert_int_equal(astore_stage_inc(s, inc, NULL), 0);
+    assert_int_equal(astore_flush(s, NULL), 0);
 }
 
 static void test_store_new_boot_raises_the_counter_once(void **state) {
     (void) state;
-    struct store *s = open_store("boot-a");
-    assert_true(store_info(s)->is_new);
-    assert_int_equal(store_info(s)->boot, 1);
-    uint8_t id[STORE_ID_BYTES];
-    memcpy(id, store_info(s)->id, sizeof id);
-    store_free(s);
+    struct astore *s = open_store("boot-a");
+    assert_true(astore_info(s)->is_new);
+    assert_int_equal(astore_info(s)->boot, 1);
+    uint8_t id[ASTORE_ID_BYTES];
+    memcpy(id, astore_info(s)->id, sizeof id);
+    astore_free(s);
     s = open_store("boot-a");
-    assert_false(store_info(s)->is_new);
-    assert_int_equal(store_info(s)->boot, 1);
-    store_free(s);
+    assert_false(astore_info(s)->is_new);
+    assert_int_equal(astore_info(s)->boot, 1);
+    astore_free(s);
     s = open_store("boot-b");
-    assert_int_equal(store_info(s)->boot, 2);
-    assert_true(store_info(s)->new_boot);
-    assert_memory_equal(store_info(s)->id, id, sizeof id);
-    assert_string_equal(store_info(s)->node, "n1");
-    store_free(s);
+    assert_int_equal(astore_info(s)->boot, 2);
+    assert_true(astore_info(s)->new_boot);
+    assert_memory_equal(astore_info(s)->id, id, sizeof id);
+    assert_string_equal(astore_info(s)->node, "n1");
+    astore_free(s);
 }
 
 static void test_store_wanted_survives_with_its_version(void **state) {
     (void) state;
-    struct store *s = open_store("a");
+    struct astore *s = open_store("a");
     set_inc(s, 3);
     struct wanted m;
     make_wanted(&m, s, 0, 10);
@@ -138,32 +138,32 @@ static void test_store_wanted_survives_with_its_version(void **state) {
     m.w.tasks_gone = m.gone;
     m.w.n_tasks_gone = 1;
     take(s, &m);
-    store_free(s);
+    astore_free(s);
     s = open_store("a");
-    assert_int_equal(store_info(s)->inc, 3);
-    assert_int_equal(store_info(s)->idx, 13);
-    struct store_task *t = store_task(s, "1.5.0");
+    assert_int_equal(astore_info(s)->inc, 3);
+    assert_int_equal(astore_info(s)->idx, 13);
+    struct astore_task *t = astore_task(s, "1.5.0");
     assert_non_null(t);
     assert_false(t->in_set);
     assert_int_equal(t->want, ORLOP__WANT__WANT_STOP);
-    assert_true(store_task(s, "1.6.0")->in_set);
-    assert_int_equal(map_len(store_networks(s)), 1);
-    assert_string_equal(store_volumes_gone(s)->v[0], "shop_data");
-    assert_int_equal(store_stage_volume_deleted(s, "shop_data", NULL), 0);
-    assert_int_equal(store_stage_deleted(s, "1.5.0", NULL), 0);
-    assert_int_equal(store_flush(s, NULL), 0);
-    assert_int_equal(store_volumes_gone(s)->n, 0);
-    assert_null(store_task(s, "1.5.0"));
-    store_free(s);
+    assert_true(astore_task(s, "1.6.0")->in_set);
+    assert_int_equal(map_len(astore_networks(s)), 1);
+    assert_string_equal(astore_volumes_gone(s)->v[0], "shop_data");
+    assert_int_equal(astore_stage_volume_deleted(s, "shop_data", NULL), 0);
+    assert_int_equal(astore_stage_deleted(s, "1.5.0", NULL), 0);
+    assert_int_equal(astore_flush(s, NULL), 0);
+    assert_int_equal(astore_volumes_gone(s)->n, 0);
+    assert_null(astore_task(s, "1.5.0"));
+    astore_free(s);
     s = open_store("a");
-    assert_null(store_task(s, "1.5.0"));
-    assert_int_equal(store_volumes_gone(s)->n, 0);
-    store_free(s);
+    assert_null(astore_task(s, "1.5.0"));
+    assert_int_equal(astore_volumes_gone(s)->n, 0);
+    astore_free(s);
 }
 
 static void test_store_check_refuses_old_foreign_and_gapped_sets(void **state) {
     (void) state;
-    struct store *s = open_store("a");
+    struct astore *s = open_store("a");
     set_inc(s, 2);
     struct wanted m;
     make_wanted(&m, s, 0, 10);
@@ -186,44 +186,44 @@ static void test_store_check_refuses_old_foreign_and_gapped_sets(void **state) {
     for (size_t i = 0; i < array_len(cases); i++) {
         make_wanted(&m, s, cases[i].from, cases[i].to);
         m.to.inc = m.from.inc = cases[i].inc;
-        uint8_t other[STORE_ID_BYTES] = {1};
+        uint8_t other[ASTORE_ID_BYTES] = {1};
         if (cases[i].foreign) m.w.store.data = other;
-        int r = store_check_wanted(s, cases[i].inc, &m.w);
+        int r = astore_check_wanted(s, cases[i].inc, &m.w);
         if (r != cases[i].want) fail_msg("%s: %d", cases[i].name, r);
     }
     set_inc(s, 3);
-    assert_int_equal(store_info(s)->idx, 0); /* a restored log starts lower and is believed */
-    store_free(s);
+    assert_int_equal(astore_info(s)->idx, 0); /* a restored log starts lower and is believed */
+    astore_free(s);
 }
 
 static void test_store_end_and_attempts_survive(void **state) {
     (void) state;
-    struct store *s = open_store("a");
+    struct astore *s = open_store("a");
     set_inc(s, 1);
     struct wanted m;
     make_wanted(&m, s, 0, 5);
     take(s, &m);
-    struct store_attempt a = {.boot = 1,
-                              .attempt = 4,
-                              .restarts = 3,
-                              .failures = 2,
-                              .health = ORLOP__HEALTH__HEALTH_HEALTHY};
-    assert_int_equal(store_note_attempt(s, "1.5.0", &a, NULL), 0);
-    assert_int_equal(store_note_attempt(s, "9.9.9", &a, NULL), -ENOENT);
+    struct astore_attempt a = {.boot = 1,
+                               .attempt = 4,
+                               .restarts = 3,
+                               .failures = 2,
+                               .health = ORLOP__HEALTH__HEALTH_HEALTHY};
+    assert_int_equal(astore_note_attempt(s, "1.5.0", &a, NULL), 0);
+    assert_int_equal(astore_note_attempt(s, "9.9.9", &a, NULL), -ENOENT);
     Orlop__TaskStatus end = ORLOP__TASK_STATUS__INIT;
     end.task = text("1.5.0");
     end.state = ORLOP__TASK_STATE__FAILED;
     end.reason = text("exited with code 3");
-    assert_int_equal(store_stage_end(s, &end, NULL), 0);
-    assert_null(store_task(s, "1.5.0")->end); /* not before it is on disk */
-    assert_int_equal(store_flush(s, NULL), 0);
-    store_free(s);
+    assert_int_equal(astore_stage_end(s, &end, NULL), 0);
+    assert_null(astore_task(s, "1.5.0")->end); /* not before it is on disk */
+    assert_int_equal(astore_flush(s, NULL), 0);
+    astore_free(s);
     s = open_store("a");
-    struct store_task *t = store_task(s, "1.5.0");
+    struct astore_task *t = astore_task(s, "1.5.0");
     assert_string_equal(t->end->reason, "exited with code 3");
     assert_int_equal(t->last.attempt, 4);
     assert_int_equal(t->last.health, ORLOP__HEALTH__HEALTH_HEALTHY);
-    store_free(s);
+    astore_free(s);
 }
 
 static size_t log_size(void) {
@@ -236,13 +236,13 @@ static size_t log_size(void) {
 
 static void test_store_torn_last_write_is_cut_off(void **state) {
     (void) state;
-    struct store *s = open_store("a");
+    struct astore *s = open_store("a");
     set_inc(s, 1);
     size_t before = log_size();
     struct wanted m;
     make_wanted(&m, s, 0, 5);
     take(s, &m);
-    store_free(s);
+    astore_free(s);
     size_t after = log_size();
     char path[128];
     snprintf(path, sizeof path, "%s/log", dir);
@@ -251,27 +251,27 @@ static void test_store_torn_last_write_is_cut_off(void **state) {
     for (size_t cut = before; cut < after; cut++) {
         assert_int_equal(fd_replace_file(AT_FDCWD, path, whole, cut, 0600), 0);
         s = open_store("a");
-        assert_int_equal(store_info(s)->torn_bytes, cut - before);
-        assert_int_equal(store_info(s)->idx, 0);
-        assert_int_equal(store_info(s)->inc, 1);
+        assert_int_equal(astore_info(s)->torn_bytes, cut - before);
+        assert_int_equal(astore_info(s)->idx, 0);
+        assert_int_equal(astore_info(s)->inc, 1);
         set_inc(s, 2); /* goes on behind the cut */
-        store_free(s);
+        astore_free(s);
         s = open_store("a");
-        assert_int_equal(store_info(s)->inc, 2);
-        store_free(s);
+        assert_int_equal(astore_info(s)->inc, 2);
+        astore_free(s);
     }
 }
 
 static void test_store_damaged_middle_is_refused_by_name(void **state) {
     (void) state;
-    struct store *s = open_store("a");
+    struct astore *s = open_store("a");
     set_inc(s, 1);
     size_t middle = log_size();
     struct wanted m;
     make_wanted(&m, s, 0, 5);
     take(s, &m);
     set_inc(s, 2);
-    store_free(s);
+    astore_free(s);
     char path[128];
     snprintf(path, sizeof path, "%s/log", dir);
     auto_fd int fd = open(path, O_RDWR | O_CLOEXEC);
@@ -281,8 +281,8 @@ static void test_store_damaged_middle_is_refused_by_name(void **state) {
         c ^= 0x20;
         assert_int_equal(pwrite(fd, &c, 1, (off_t) at), 1);
         struct err err = {0};
-        struct store *bad = NULL;
-        assert_int_equal(store_open(dir, "a", "n1", &bad, &err), -EBADMSG);
+        struct astore *bad = NULL;
+        assert_int_equal(astore_open(dir, "a", "n1", &bad, &err), -EBADMSG);
         assert_null(bad);
         assert_non_null(strstr(err.text, "log is damaged at byte"));
         c ^= 0x20;
@@ -292,7 +292,7 @@ static void test_store_damaged_middle_is_refused_by_name(void **state) {
 
 static void test_store_log_is_rewritten_and_stays_small(void **state) {
     (void) state;
-    struct store *s = open_store("a");
+    struct astore *s = open_store("a");
     set_inc(s, 1);
     struct wanted m;
     make_wanted(&m, s, 0, 1);
@@ -305,32 +305,32 @@ static void test_store_log_is_rewritten_and_stays_small(void **state) {
     end.reason = long_text;
     for (int i = 0; i < 30; i++) {
         end.attempt = (uint32_t) i;
-        assert_int_equal(store_stage_end(s, &end, NULL), 0);
-        assert_int_equal(store_flush(s, NULL), 0);
+        assert_int_equal(astore_stage_end(s, &end, NULL), 0);
+        assert_int_equal(astore_flush(s, NULL), 0);
     }
     assert_true(log_size() < 3 << 20);
-    store_free(s);
+    astore_free(s);
     s = open_store("b");
-    assert_int_equal(store_task(s, "1.5.0")->end->attempt, 29);
-    assert_int_equal(store_task(s, "1.5.0")->accept_boot, 1);
-    assert_int_equal(store_info(s)->idx, 1);
-    assert_int_equal(store_info(s)->boot, 2);
-    store_free(s);
+    assert_int_equal(astore_task(s, "1.5.0")->end->attempt, 29);
+    assert_int_equal(astore_task(s, "1.5.0")->accept_boot, 1);
+    assert_int_equal(astore_info(s)->idx, 1);
+    assert_int_equal(astore_info(s)->boot, 2);
+    astore_free(s);
 }
 
 static void test_store_failed_write_is_staged_again(void **state) {
     (void) state;
-    struct store *s = open_store("a");
-    assert_int_equal(store_stage_inc(s, 7, NULL), 0);
-    struct store_write w;
-    store_write_begin(s, &w);
-    w.status = -ENOSPC; /* as store_write_run reports a full disk */
-    assert_int_equal(store_stage_inc(s, 8, NULL), 0);
-    assert_int_equal(store_write_done(&w, NULL), 0);
-    assert_int_equal(store_info(s)->inc, 0);
-    assert_int_equal(store_flush(s, NULL), 0);
-    assert_int_equal(store_info(s)->inc, 8);
-    store_free(s);
+    struct astore *s = open_store("a");
+    assert_int_equal(astore_stage_inc(s, 7, NULL), 0);
+    struct astore_write w;
+    astore_write_begin(s, &w);
+    w.status = -ENOSPC; /* as astore_write_run reports a full disk */
+    assert_int_equal(astore_stage_inc(s, 8, NULL), 0);
+    assert_int_equal(astore_write_done(&w, NULL), 0);
+    assert_int_equal(astore_info(s)->inc, 0);
+    assert_int_equal(astore_flush(s, NULL), 0);
+    assert_int_equal(astore_info(s)->inc, 8);
+    astore_free(s);
 }
 
 /* Every allocation fails once: an error, never a half-taken change, and the disk tells the truth.
@@ -339,26 +339,26 @@ static void test_store_nth_allocation_fails_cleanly(void **state) {
     (void) state;
     for (unsigned long n = 1;; n++) {
         assert_int_equal(fd_remove_tree(AT_FDCWD, dir), 0);
-        struct store *s = open_store("a");
+        struct astore *s = open_store("a");
         set_inc(s, 1);
-        store_free(s);
+        astore_free(s);
         s = NULL;
         mem_fail_after(n);
-        int r = store_open(dir, "a", "n1", &s, NULL);
+        int r = astore_open(dir, "a", "n1", &s, NULL);
         if (r == 0) {
             struct wanted m;
-            make_wanted(&m, s, 0, store_info(s)->idx + 1);
-            r = store_stage_wanted(s, &m.w, NULL);
-            if (r == 0) r = store_flush(s, NULL);
+            make_wanted(&m, s, 0, astore_info(s)->idx + 1);
+            r = astore_stage_wanted(s, &m.w, NULL);
+            if (r == 0) r = astore_flush(s, NULL);
         }
         mem_fail_after(0);
-        store_free(s);
+        astore_free(s);
         if (r == 0) break;
         assert_int_equal(r, -ENOMEM);
         assert_true(n < 500);
         s = open_store("a");
-        assert_int_equal(store_info(s)->inc, 1);
-        store_free(s);
+        assert_int_equal(astore_info(s)->inc, 1);
+        astore_free(s);
     }
 }
 

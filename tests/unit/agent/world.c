@@ -72,14 +72,14 @@ static void perform(struct world *w, const struct rec_action *a) {
     buf_printf(&w->trace, "%s ! %s", a->task ? a->task->id : "-", action_names[a->kind]);
     if (a->arg) buf_printf(&w->trace, " %d", a->arg);
     buf_putc(&w->trace, '\n');
-    struct store_task *st = a->task ? map_get(&w->tables.tasks, a->task->id) : NULL;
+    struct astore_task *st = a->task ? map_get(&w->tables.tasks, a->task->id) : NULL;
     if (st && (a->kind == REC_START || a->kind == REC_NOTE))
-        st->last = (struct store_attempt){.boot = a->task->boot,
-                                          .attempt = a->task->attempt,
-                                          .restarts = a->task->restarts,
-                                          .failures = a->task->failures,
-                                          .health = a->task->health,
-                                          .halted = a->task->state == TASK_HALTED};
+        st->last = (struct astore_attempt){.boot = a->task->boot,
+                                           .attempt = a->task->attempt,
+                                           .restarts = a->task->restarts,
+                                           .failures = a->task->failures,
+                                           .health = a->task->health,
+                                           .halted = a->task->state == TASK_HALTED};
 }
 
 void world_event(struct world *w, struct rec_event ev) {
