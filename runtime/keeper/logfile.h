@@ -40,13 +40,13 @@ struct log_line {
 
 struct log_reader;
 
-/* Read DIR from SINCE (unix ns, 0 = all), or its last TAIL lines (-1 = all). */
+/* -ENOENT: DIR is not there yet (the task has not started). Read DIR from SINCE (unix ns, 0 = all), or its last TAIL lines (-1 = all). */
 must_use int log_reader_open(const char *dir, int64_t since_unix_ns, int64_t tail,
                              struct log_reader **ret, struct err *err);
-/* The next whole line. Per-stream order is exact; lines of the two streams come in order of their
- * first byte. 1 = a line; 0 = nothing more for now (call again when the directory changed; FLUSH:
- * hand out an unfinished line as partial, the task has ended). Survives rotation; lines rotated
- * away are skipped. */
+/* The next line. Per-stream order is exact; the two streams come in the order in which their lines
+ * became whole. A line that a new attempt cut off is whole without a newline. 1 = a line; 0 = nothing
+ * more for now (call again when log_reader_fd is readable); FLUSH: hand out an unfinished line as
+ * partial, the task has ended. Survives rotation; lines rotated away are skipped. */
 must_use int log_reader_next(struct log_reader *r, bool flush, struct log_line *ret,
                              struct err *err);
 /* inotify fd for the directory, readable when something may have been added. */
