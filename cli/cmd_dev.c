@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+/* orlop dev: all of Orlop on this machine. The anchor is the parent of everything else and runs in
+ * a session of its own; in the foreground we only watch it, and ^C ends it as --stop does. */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "anchor.h"
+#include "args.h"
+#include "client.h"
+#include "runtime/base/clock.h"
+#include "runtime/base/fd.h"
+#include "runtime/base/mem.h"
+#include "runtime/base/sys.h"
+
+enum { READY_MS = 30000, RETRY_MS = 100, STOP_S = 120 };
+
+static const struct usage usage = {
+    .line = "dev [OPTIONS]",
+    .summary = "Run Orlop on this machine: scheduler, agent and what they need, without "
+               "configuration. Stays in\n"
+               "the foreground, where ^C stops everything, unless --detach.",
+};
+
+struct dev {
+    bool detach, stop, keep;
+    uint32_t timeout_s;
+};
+
+/* --- readiness ------------------------------------------------------------------------------ */
+
+static bool node_is_up(struct client *c) {
+    struct arena a;
+    arena_init(&a, CLIENT_ARENA_MAX);
+    Orlop__Empty q = ORLOP__EMPTY__INIT;
+    void *answer;
+    bool up = false;
+    if (client_try(c, ORLOP__METHOD__NODE_LIST, &q.base, &orlop__node_list_answer__descriptor, &a,
+                   &answer, NULL) == 0) {
+        const Orlop__NodeListAnswer *list = answer;
+        for (size_t i = 0; i < list->n_nodes; i++) up |= str_eq(list->nodes[i]->state, "up");
+    }
+    arena_fini(&a);
+    return up;
+}
+
+static bool has_ended(int pidfd) {
+    struct pollfd f = {.fd = pidfd, .events = POLLIN};
+    return pidfd >= 0 && poll(&f, 1, 0) > 0;
+}
+
+/* -1: try again on a new connection. */
+static int watch_start(struct client *c, int pidfd, int64_t deadline) {
+    while (clock_mono_ms() < deadline) {
+        if (node_is_up(c)) return EXIT_OK;
+        if (has_ended(pidfd)) return EXIT_FAILED;
+        if (client_wait(c, RETRY_MS) == -ECONNRESET) return -1;
+    }
+    return EXIT_FAILED;
+}
+
+/* Until the scheduler answers and a node is up. PIDFD: the anchor, or -1. */
+static int wait_ready(struct cli *cli, int pidfd) {
+    int64_t deadline = clock_mono_ms() + READY_MS;
+    int r = -1;
+    while (r < 0 && clock_mono_ms() < deadline && !has_ended(pidfd)) {
+        struct client *c = NULL;
+        if (client_try_open(cli, RETRY_MS, &c, NULL) == 0) r = watch_start(c, pidfd, deadline);
+        client_close(c);
+    }
+    return r == EXIT_OK ? EXIT_OK : EXIT_FAILED;
+}
+
+static int say_not_ready(const struct cli *cli, bool ended) {
+    anchor_print_logs(&cli->paths);
+    if (ended)
+        return cli_fail(EXIT_FAILED, "orlop ended right after its start; above is what it said");
+    return cli_fail(EXIT_FAILED,
+                    "orlop is not ready after %d s; above are its last words (%s/logs)",
+                    READY_MS / 1000, cli->paths.run);
+}
+
+static void say_ready(const struct cli *cli, const char *how) {
+    printf("orlop %s: sockets in %s, state in %s\n", how, cli->paths.run, cli->paths.state);
+    fflush(stdout);
+}
+
+/* --- start ---------------------------------------------------------------------------------- */
+
+static int start(struct cli *cli, int *ret_pidfd) {
+    pid_t pid;
+    *ret_pidfd = -1;
+    int r = anchor_make_dirs(&cli->paths);
+    if (!r) r = anchor_start(&cli->paths, &pid);
+    if (r) return r;
+    auto_fd int fd = sys_pidfd_open(pid, 0);
+    if (fd < 0) return cli_fail(EXIT_FAILED, "cannot watch the anchor: %s", err_text(fd));
+    r = wait_ready(cli, fd);
+    if (r) {
+        r = say_not_ready(cli, has_ended(fd));
+        int stopped = anchor_stop(&cli->paths, false, STOP_S); /* nothing half-made stays */
+        return stopped ? stopped : r;
+    }
+    *ret_pidfd = steal_fd(&fd);
+    return 0;
+}
+
+/* Block SIGINT and SIGTERM from the start on, so that ^C while starting is not lost. */
+static int catch_signals(void) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) < 0) return -errno;
+    int fd = signalfd(-1, &set, SFD_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+static int stay(struct cli *cli, int anchor, int signals, uint32_t timeout_s) {
+    struct pollfd f[] = {{.fd = anchor, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
+    while (poll(f, array_len(f), -1) < 0 && errno == EINTR) {
+    }
+    if (f[0].revents) {
+        siginfo_t info = {0};
+        (void) waitid(P_PIDFD, (id_t) anchor, &info,
+                      WEXITED); /* it is our child; its state is not needed */
+        fprintf(stderr, "orlop: it was stopped\n");
+        return EXIT_OK;
+    }
+    fprintf(stderr, "\norlop: stopping\n");
+    int r = anchor_stop(&cli->paths, false, timeout_s);
+    return r ? r : EXIT_OK;
+}
+
+static int run(struct cli *cli, const struct dev *d) {
+    pid_t holder = anchor_holder(&cli->paths, "anchor");
+    if (holder > 0 && d->detach) {
+        if (wait_ready(cli, -1)) return say_not_ready(cli, false);
+        say_ready(cli, "is running already");
+        return EXIT_OK;
+    }
+    if (holder > 0)
+        return cli_fail(EXIT_FAILED,
+                        "orlop is running already (pid %d, %s); 'orlop dev --stop' stops it",
+                        (int) holder, cli->paths.run);
+    auto_fd int signals = d->detach ? -1 : catch_signals();
+    auto_fd int anchor = -1;
+    int r = start(cli, &anchor);
+    if (r) return r;
+    say_ready(cli, d->detach ? "is running" : "is running; ^C stops it");
+    return d->detach ? EXIT_OK : stay(cli, anchor, signals, d->timeout_s);
+}
+
+/* --- stop ----------------------------------------------------------------------------------- */
+
+/* Sandboxes that --keep left: only an agent can take them down properly, so there must be one
+ * first. */
+static int stop_kept(struct cli *cli, uint32_t timeout_s) {
+    auto_fd int anchor = -1;
+    fprintf(stderr, "orlop: only kept containers are running; starting orlop to stop them\n");
+    int r = start(cli, &anchor);
+    return r ? r : anchor_stop(&cli->paths, false, timeout_s);
+}
+
+static int stop(struct cli *cli, const struct dev *d) {
+    bool anchor = anchor_holder(&cli->paths, "anchor") > 0;
+    bool keeper = anchor_holder(&cli->paths, "keeper") > 0;
+    if (!anchor && (!keeper || d->keep)) {
+        printf("orlop is not running%s\n", keeper ? "; its containers are" : "");
+        return EXIT_OK;
+    }
+    int r = anchor ? anchor_stop(&cli->paths, d->keep, d->timeout_s) : stop_kept(cli, d->timeout_s);
+    if (r) return r;
+    printf(d->keep ? "orlop is stopped; its containers go on running\n" : "orlop is stopped\n");
+    return EXIT_OK;
+}
+
+int cmd_dev(struct cli *cli, int argc, char **argv) {
+    struct dev d = {.timeout_s = STOP_S};
+    struct args args;
+    const struct opt opts[] = {
+        {'d', "detach", NULL, OPT_FLAG, &d.detach, "return when it is ready"},
+        {0, "stop", NULL, OPT_FLAG, &d.stop, "stop Orlop and all that it runs"},
+        {0, "keep", NULL, OPT_FLAG, &d.keep, "with --stop: let the containers go on"},
+        {'t', "timeout", "SECONDS", OPT_NUMBER, &d.timeout_s,
+         "wait at most so long for the end (120)"},
+        {0},
+    };
+    int r = args_parse(cli, &usage, opts, false, argc, argv, &args);
+    if (r) return args_exit(r);
+    mem_free(args.operands);
+    if (d.keep && !d.stop) return args_wrong(&usage, "--keep goes with --stop only");
+    if (d.stop && d.detach) return args_wrong(&usage, "--stop and --detach exclude each other");
+    r = cli_paths(cli);
+    if (r) return r;
+    if (geteuid() != 0)
+        return cli_fail(EXIT_NOT_PERMITTED,
+                        "orlop dev needs root: it makes namespaces, mounts and network "
+                        "devices; run it as root");
+    return d.stop ? stop(cli, &d) : run(cli, &d);
+}
