@@ -100,10 +100,11 @@ int client_open(struct cli *cli, struct client **ret) {
     paths_run(&cli->paths, "api.sock", path);
     if (r == -EACCES || r == -EPERM)
         return cli_fail(EXIT_NOT_PERMITTED, "%s belongs to root: run orlop as root", path);
-    if (r == -ENOENT || r == -ECONNREFUSED)
-        return cli_fail(EXIT_NOT_RUNNING,
-                        "orlop is not running (nobody listens at %s): start it with 'orlop dev'",
-                        path);
+    if (r == -ENOENT || r == -ECONNREFUSED) {
+        fprintf(stderr, "orlop is not running (nobody listens at %s): start it with 'orlop dev'\n",
+                path);
+        return EXIT_NOT_RUNNING;
+    }
     return cli_fail(EXIT_NOT_RUNNING, "%s does not answer: %s", path, err_text(r));
 }
 

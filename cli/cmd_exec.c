@@ -320,6 +320,7 @@ static int connect_and_run(struct cli *cli, struct exec *x, const struct args *a
 
 int cmd_exec(struct cli *cli, int argc, char **argv) {
     static struct exec x; /* not for the stack */
+    x = (struct exec){0};
     struct args args;
     const struct opt opts[] = {
         {'T', "no-tty", NULL, OPT_FLAG, &x.no_tty, "no terminal: plain streams"},

@@ -26,8 +26,7 @@ static const struct usage usage = {
     .max = -1,
 };
 
-static int say_missing_image(const struct compose_project *p, const Orlop__Service *s,
-                             const struct err *err) {
+static int say_missing_image(const struct compose_project *p, const Orlop__Service *s) {
     char path[256];
     const char *file;
     unsigned line, column;
@@ -38,7 +37,6 @@ static int say_missing_image(const struct compose_project *p, const Orlop__Servi
         stderr,
         "%s: there is no image '%s' on this machine: import it with 'orlop image import FILE %s'\n",
         path, s->image, s->image);
-    if (err->text[0]) fprintf(stderr, "  %s\n", err->text);
     return EXIT_MANIFEST;
 }
 
@@ -55,7 +53,7 @@ static int pin_images(struct client *c, const struct compose_project *p, Orlop__
         int r = client_try(c, ORLOP__METHOD__IMAGE_RESOLVE, &q.base, &orlop__image_info__descriptor,
                            a, &answer, &err);
         if (r == -ENOENT) {
-            result = say_missing_image(p, s, &err);
+            result = say_missing_image(p, s);
             continue;
         }
         if (r < 0) return cli_fail(cli_exit_of(r), "image '%s': %s", s->image, err.text);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "project.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -34,6 +33,14 @@ int project_load(struct cli *cli, const struct compose_options *extra,
     return EXIT_MANIFEST;
 }
 
+/* The one finding is that there is no file at all. */
+static bool is_absent(const struct cli *cli, const struct compose_project *p) {
+    const struct compose_issue *issues = NULL;
+    if (!p || cli->project.files.n > 0 || compose_issues(p, &issues) != 1) return false;
+    return issues[0].line == 0 && str_eq(issues[0].kind, "io") &&
+           (str_empty(issues[0].file) || access(issues[0].file, F_OK) < 0);
+}
+
 /* Says nothing when there is simply no file. */
 static int load_for_name(struct cli *cli, bool any, struct compose_project **ret) {
     struct compose_options o = options_of(cli, NULL);
@@ -42,7 +49,7 @@ static int load_for_name(struct cli *cli, bool any, struct compose_project **ret
     o.permissive = true;
     int r = compose_load(&o, ret);
     if (r == 0) return 0;
-    bool absent = r == -ENOENT && cli->project.files.n == 0;
+    bool absent = is_absent(cli, *ret);
     if (absent && any) return 0;
     if (*ret && !absent) compose_print_issues(*ret, stderr);
     return cli_fail(absent ? EXIT_USAGE : EXIT_MANIFEST,

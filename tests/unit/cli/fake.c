@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fake.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <uv.h>
+
+#include "api.pb-c.h"
+#include "bus.pb-c.h"
+#include "proto/arena.h"
+#include "proto/bus/bus.h"
+#include "runtime/base/mem.h"
+
+struct fake {
+    uv_loop_t loop;
+    uv_thread_t thread;
+    uv_async_t stop;
+    struct bus *bus;
+    atomic_uint polls;
+    atomic_ullong imported, sum;
+    uv_sem_t ready;
+    char url[160];
+};
+
+static char running[] = "running", node[] = "node1", none[] = "";
+
+static void version(struct bus_stream *s) {
+    Orlop__VersionAnswer a = ORLOP__VERSION_ANSWER__INIT;
+    a.version = running;
+    bus_answer_pb(s, &a.base);
+}
+
+static void nodes(struct bus_stream *s) {
+    Orlop__NodeInfo n = ORLOP__NODE_INFO__INIT, *list[] = {&n};
+    Orlop__NodeListAnswer a = ORLOP__NODE_LIST_ANSWER__INIT;
+    n.name = node;
+    a.nodes = list;
+    a.n_nodes = 1;
+    bus_answer_pb(s, &a.base);
+}
+
+/* Two DATA messages: the list is to be joined. */
+static void tasks(struct bus_stream *s) {
+    static const struct bus_stream_ops ops = {0};
+    static char web[] = "web", name1[] = "shop-web-1", name2[] = "shop-web-2";
+    Orlop__TaskInfo t = ORLOP__TASK_INFO__INIT, *list[] = {&t};
+    Orlop__TaskListAnswer a = ORLOP__TASK_LIST_ANSWER__INIT;
+    bus_stream_accept(s, &ops, NULL);
+    t.service = web;
+    t.name = name1;
+    a.tasks = list;
+    a.n_tasks = 1;
+    (void) !bus_send_pb(s, &a.base);
+    t.name = name2;
+    bus_answer_pb(s, &a.base);
+}
+
+/* Ready at the third look; the app "bad" fails at the second, "gone" is gone at the second. */
+static void status(struct fake *f, struct bus_stream *s, const uint8_t *body, size_t len) {
+    static char web[] = "web", detail[] = "exec /nope: No such file or directory";
+    Orlop__AppStatusRequest *q = orlop__app_status_request__unpack(NULL, len, body);
+    Orlop__ServiceStatus w = ORLOP__SERVICE_STATUS__INIT, *list[] = {&w};
+    Orlop__AppStatusAnswer a = ORLOP__APP_STATUS_ANSWER__INIT;
+    unsigned n = ++f->polls;
+    bool bad = strcmp(q->app, "bad") == 0, gone = strcmp(q->app, "gone") == 0;
+    a.app = q->app;
+    a.exists = !(gone && n >= 2);
+    w.service = web;
+    w.replicas = 2;
+    w.ready = n < 3 ? n - 1 : 2;
+    w.settled = !bad && n >= 3;
+    w.failed = bad && n >= 2;
+    if (!w.settled) w.detail = detail;
+    a.services = list;
+    a.n_services = 1;
+    bus_answer_pb(s, &a.base);
+    orlop__app_status_request__free_unpacked(q, NULL);
+}
+
+static void why(struct bus_stream *s) {
+    static char line[] = "web is not there because of a test";
+    char *lines[] = {line};
+    Orlop__WhyAnswer a = ORLOP__WHY_ANSWER__INIT;
+    a.lines = lines;
+    a.n_lines = 1;
+    bus_answer_pb(s, &a.base);
+}
+
+static void apply(struct bus_stream *s, const uint8_t *body, size_t len) {
+    Orlop__AppApplyRequest *q = orlop__app_apply_request__unpack(NULL, len, body);
+    Orlop__AppApplyAnswer a = ORLOP__APP_APPLY_ANSWER__INIT;
+    bool pinned =
+        q->app->n_services == 1 && strcmp(q->app->services[0]->image_digest, "sha256:abc") == 0;
+    a.revision = 1;
+    a.changed = true;
+    if (!pinned || !q->request)
+        bus_fail(s, EINVAL, "the image is not pinned");
+    else
+        bus_answer_pb(s, &a.base);
+    orlop__app_apply_request__free_unpacked(q, NULL);
+}
+
+static void resolve(struct bus_stream *s, const uint8_t *body, size_t len) {
+    static char digest[] = "sha256:abc";
+    Orlop__ImageRef *q = orlop__image_ref__unpack(NULL, len, body);
+    Orlop__ImageInfo a = ORLOP__IMAGE_INFO__INIT;
+    a.digest = digest;
+    if (strcmp(q->name, "missing") == 0)
+        bus_fail(s, ENOENT, "no image 'missing'");
+    else
+        bus_answer_pb(s, &a.base);
+    orlop__image_ref__free_unpacked(q, NULL);
+}
+
+/* --- logs: a line in three parts with another's line between, then the end ------------------- */
+
+static void add_line(struct bus_stream *s, char *task, char *name, const char *text, bool partial) {
+    Orlop__LogLine l = ORLOP__LOG_LINE__INIT, *list[] = {&l};
+    Orlop__LogBatch b = ORLOP__LOG_BATCH__INIT;
+    char copy[64];
+    snprintf(copy, sizeof copy, "%s", text);
+    l.task = task;
+    l.name = name;
+    l.stream = 1;
+    l.time_unix_ns = 1700000000000000000;
+    l.text = (ProtobufCBinaryData){strlen(copy), (uint8_t *) copy};
+    l.partial = partial;
+    b.lines = list;
+    b.n_lines = 1;
+    (void) !bus_send_pb(s, &b.base);
+}
+
+static void logs(struct bus_stream *s) {
+    static const struct bus_stream_ops ops = {0};
+    static char a[] = "1.1.1", b[] = "1.1.2", web[] = "shop-web-1", db[] = "shop-db-1";
+    bus_stream_accept(s, &ops, NULL);
+    add_line(s, a, web, "one ", true);
+    add_line(s, b, db, "other\n", false);
+    add_line(s, a, web, "line\n", false);
+    add_line(s, b, db, "no newline", false);
+    bus_end(s);
+}
+
+/* --- exec: echoes stdin to stdout until its end, then exits with 7 ---------------------------- */
+
+static void exec_send(struct bus_stream *s, const Orlop__ExecOutput *m) {
+    (void) !bus_send_pb(s, &m->base);
+}
+
+static void exec_data(void *ctx, struct bus_stream *s, const uint8_t *body, size_t len) {
+    (void) ctx;
+    Orlop__ExecInput *in = orlop__exec_input__unpack(NULL, len, body);
+    Orlop__ExecOutput out = ORLOP__EXEC_OUTPUT__INIT;
+    Orlop__ExecExit code = ORLOP__EXEC_EXIT__INIT;
+    if (in->what_case == ORLOP__EXEC_INPUT__WHAT_DATA) {
+        out.what_case = ORLOP__EXEC_OUTPUT__WHAT_OUT;
+        out.out = in->data;
+        exec_send(s, &out);
+    } else if (in->what_case == ORLOP__EXEC_INPUT__WHAT_EOF) {
+        out.what_case = ORLOP__EXEC_OUTPUT__WHAT_EXIT;
+        code.code = 7;
+        out.exit = &code;
+        exec_send(s, &out);
+        bus_end(s);
+    }
+    orlop__exec_input__free_unpacked(in, NULL);
+}
+
+static const struct bus_stream_ops exec_ops = {.data = exec_data};
+
+/* --- import ----------------------------------------------------------------------------------- */
+
+static void import_data(void *ctx, struct bus_stream *s, const uint8_t *body, size_t len) {
+    struct fake *f = ctx;
+    unsigned long long sum = 0;
+    (void) s;
+    for (size_t i = 0; i < len; i++) sum += body[i];
+    f->sum += sum;
+    f->imported += len;
+}
+
+static void import_end(void *ctx, struct bus_stream *s) {
+    static char digest[] = "sha256:abc";
+    Orlop__ImageInfo a = ORLOP__IMAGE_INFO__INIT;
+    (void) ctx;
+    a.digest = digest;
+    bus_answer_pb(s, &a.base);
+}
+
+static const struct bus_stream_ops import_ops = {.data = import_data, .end = import_end};
+
+static void on_request(void *ctx, struct bus_conn *c, struct bus_stream *s, uint32_t method,
+                       const uint8_t *body, size_t len) {
+    struct fake *f = ctx;
+    Orlop__WriteAnswer written = ORLOP__WRITE_ANSWER__INIT;
+    (void) c;
+    switch (method) {
+    case ORLOP__METHOD__VERSION:
+        version(s);
+        break;
+    case ORLOP__METHOD__NODE_LIST:
+        nodes(s);
+        break;
+    case ORLOP__METHOD__TASK_LIST:
+        tasks(s);
+        break;
+    case ORLOP__METHOD__APP_STATUS:
+        status(f, s, body, len);
+        break;
+    case ORLOP__METHOD__APP_APPLY:
+        apply(s, body, len);
+        break;
+    case ORLOP__METHOD__APP_REMOVE:
+    case ORLOP__METHOD__APP_SCALE:
+    case ORLOP__METHOD__APP_RESTART:
+        bus_answer_pb(s, &written.base);
+        break;
+    case ORLOP__METHOD__IMAGE_RESOLVE:
+        resolve(s, body, len);
+        break;
+    case ORLOP__METHOD__WHY:
+        why(s);
+        break;
+    case ORLOP__METHOD__LOGS:
+        logs(s);
+        break;
+    case ORLOP__METHOD__EXEC:
+        bus_stream_accept(s, &exec_ops, f);
+        break;
+    case ORLOP__METHOD__IMAGE_IMPORT:
+        f->imported = f->sum = 0;
+        bus_stream_accept(s, &import_ops, f);
+        break;
+    case ORLOP__METHOD__TASK_INSPECT:
+        bus_fail(s, ENOENT, "there is no task like that");
+        break;
+    default:
+        bus_fail(s, EPERM, "not in this test");
+    }
+}
+
+static const struct bus_conn_ops ops = {.request = on_request};
+
+static void on_stop(uv_async_t *async) {
+    struct fake *f = async->data;
+    bus_close(f->bus, NULL, NULL);
+    uv_close((uv_handle_t *) async, NULL);
+}
+
+static void run(void *arg) {
+    struct fake *f = arg;
+    struct err err = {0};
+    (void) none;
+    uv_loop_init(&f->loop);
+    uv_async_init(&f->loop, &f->stop, on_stop);
+    f->stop.data = f;
+    ensure(bus_new(&f->loop, &f->bus) == 0);
+    ensure(bus_listen(f->bus, f->url, &ops, f, NULL, &err) == 0);
+    uv_sem_post(&f->ready);
+    uv_run(&f->loop, UV_RUN_DEFAULT);
+    ensure(uv_loop_close(&f->loop) == 0);
+}
+
+struct fake *fake_start(const char *run_dir) {
+    struct fake *f = mem_zalloc(sizeof *f);
+    snprintf(f->url, sizeof f->url, "ipc://%s/api.sock", run_dir);
+    uv_sem_init(&f->ready, 0);
+    uv_thread_create(&f->thread, run, f);
+    uv_sem_wait(&f->ready);
+    return f;
+}
+
+void fake_stop(struct fake *f) {
+    uv_async_send(&f->stop);
+    uv_thread_join(&f->thread);
+    uv_sem_destroy(&f->ready);
+    mem_free(f);
+}
+
+unsigned fake_polls(struct fake *f) {
+    return f->polls;
+}
+
+uint64_t fake_imported(struct fake *f) {
+    return f->imported;
+}
+
+uint64_t fake_imported_sum(struct fake *f) {
+    return f->sum;
+}

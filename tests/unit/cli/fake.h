@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+/* tests/unit/cli/fake.h - a scheduler that answers as it is told, on a thread and bus of its own.
+ */
+#ifndef TEST_CLI_FAKE_H
+#define TEST_CLI_FAKE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct fake; /* one at a time; RUN is its directory */
+
+struct fake *fake_start(const char *run);
+void fake_stop(struct fake *f);
+/* What the fake saw. */
+unsigned fake_polls(struct fake *f);
+uint64_t fake_imported(struct fake *f);     /* bytes of the last import */
+uint64_t fake_imported_sum(struct fake *f); /* of these bytes */
+
+#endif
