@@ -63,7 +63,7 @@ static int error_code(const struct nlmsghdr *h) {
 /* MORE, END or negative errno. What belongs to an earlier request is passed over. */
 static int take_messages(const struct netlink *n, const void *buf, size_t size, struct answer *a) {
     int left = (int) size;
-    for (const struct nlmsghdr *h = buf; mnl_nlmsg_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
+    for (const struct nlmsghdr *h = buf; netlink_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
         if (h->nlmsg_seq != n->seq) continue;
         if (h->nlmsg_flags & NLM_F_DUMP_INTR) a->interrupted = true;
         if (h->nlmsg_type == NLMSG_ERROR) return error_code(h);

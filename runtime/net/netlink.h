@@ -65,6 +65,11 @@ must_use int netlink_parse_address(const struct nlmsghdr *h, struct netlink_addr
 /* From RTM_NEWNEIGH of IPv4: a permanent entry (attach makes one per task link). */
 must_use int netlink_parse_neighbour(const struct nlmsghdr *h, struct netlink_address *ret);
 
+/* mnl_nlmsg_ok() takes a length of 2 GiB and more for a negative one, and lets it pass. */
+static inline bool netlink_ok(const struct nlmsghdr *h, int left) {
+    return left >= (int) sizeof *h && h->nlmsg_len >= sizeof *h && h->nlmsg_len <= (uint32_t) left;
+}
+
 static inline size_t netlink_align(size_t n) {
     return (n + 3) & ~(size_t) 3;
 }

@@ -206,7 +206,7 @@ static void drain_nft(struct watch *w, char *buf, struct watch_events *ev) {
             continue;
         }
         int left = (int) n;
-        for (const struct nlmsghdr *h = (void *) buf; mnl_nlmsg_ok(h, left);
+        for (const struct nlmsghdr *h = (void *) buf; netlink_ok(h, left);
              h = mnl_nlmsg_next(h, &left))
             watch__nft_message(w, h, ev);
     }
@@ -223,7 +223,7 @@ static void drain_rt(struct watch *w, char *buf, struct watch_events *ev) {
             continue;
         }
         int left = (int) n;
-        for (const struct nlmsghdr *h = (void *) buf; mnl_nlmsg_ok(h, left);
+        for (const struct nlmsghdr *h = (void *) buf; netlink_ok(h, left);
              h = mnl_nlmsg_next(h, &left))
             watch__rt_message(h, ev);
     }
