@@ -69,7 +69,7 @@ static void add_volume(struct cf_manifest *m, Orlop__Service *s, const struct cf
 static void tmpfs_option(struct cf_manifest *m, Orlop__Mount *mount, const struct cf_node *at,
                          const char *option) {
     /* What tmpfs mounts of tasks are anyway. */
-    static const char *const usual[] = {"rw", "nosuid", "nodev", "noexec"};
+    static const char *const usual[] = {"rw", "nosuid", "nodev", "exec"};
     int64_t size;
     for (size_t i = 0; i < array_len(usual); i++)
         if (str_eq(option, usual[i])) return;

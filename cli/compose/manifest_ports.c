@@ -42,7 +42,6 @@ static void add_port(struct cf_manifest *m, Orlop__Service *s, const struct cf_n
         cf_refuse(c, n, "protocol %.40s is not supported: tcp and udp are", protocol);
     p->target = (uint32_t) target->u;
     p->host_ip = cf_m_text(m, ip);
-    if (ip && *ip && !cf_is_address(ip)) cf_issue(c, n, "port", "invalid IP address: %.60s", ip);
     if (published && strchr(published, '-'))
         cf_refuse(c, n,
                   "a range of host ports (%.40s) for one port is not supported: name one, or none",

@@ -25,7 +25,7 @@ static bool parse_range(struct compose_project *c, const char *s, struct range *
     return ret->last >= ret->first;
 }
 
-bool cf_is_address(const char *s) {
+static bool is_address(const char *s) {
     unsigned char buf[16];
     return inet_pton(AF_INET, s, buf) == 1 || inet_pton(AF_INET6, s, buf) == 1;
 }
@@ -57,7 +57,7 @@ static const char *lower(struct compose_project *c, const char *s) {
 
 static const char *parse(struct compose_project *c, const char *s, struct spec *p) {
     split(c, s, p);
-    if (*p->ip && !cf_is_address(p->ip)) return cf_printf(c, "invalid IP address: %.60s", p->ip);
+    if (*p->ip && !is_address(p->ip)) return cf_printf(c, "invalid IP address: %.60s", p->ip);
     if (!*p->container) return "no port specified for the container";
     if (!parse_range(c, p->container, &p->to) || !p->to.first)
         return cf_printf(c, "invalid container port: %.60s", p->container);
@@ -96,8 +96,9 @@ const char *cf_parse_port(struct compose_project *c, const char *s, const struct
 }
 
 void cf_finish_port(struct compose_project *c, struct cf_node *o) {
-    const char *protocol = cf_get_str(o, "protocol");
+    const char *protocol = cf_get_str(o, "protocol"), *ip = cf_get_str(o, "host_ip");
     if (!cf_get(o, "target")) cf_issue(c, o, "port", "the port is missing a target");
+    if (!str_empty(ip) && !is_address(ip)) cf_issue(c, o, "port", "invalid IP address: %.60s", ip);
     if (!cf_get(o, "mode")) cf_put(c, o, "mode", cf_new_str(c, "ingress", o));
     cf_put(c, o, "protocol", cf_new_str(c, protocol ? lower(c, protocol) : "tcp", o));
 }

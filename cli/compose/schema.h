@@ -136,7 +136,6 @@ CF_CANON(cf_canon_gpus);
 CF_CANON(cf_canon_count);
 CF_CANON(cf_canon_options);
 CF_CANON(cf_canon_external);
-bool cf_is_address(const char *s); /* IPv4 or IPv6 */
 void cf_finish_port(struct compose_project *c, struct cf_node *o);
 void cf_finish_build(struct compose_project *c, struct cf_node *o);
 void cf_finish_gpu(struct compose_project *c, struct cf_node *o);
