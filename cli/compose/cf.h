@@ -106,6 +106,8 @@ struct compose_project {
     size_t n_issues, n_dropped, n_errors;
     char path[CF_PATH]; /* of what is being worked on */
     size_t path_len;
+    const struct cf_node
+        *whole; /* the canonical model once it stands: an issue's path is looked up in it */
 
     size_t pending_len;
     char *pending; /* heap: bytes of a secret on their way */
@@ -182,6 +184,7 @@ void cf_warn(struct compose_project *c, const struct cf_node *at, const char *ki
              ...) printf_like(4, 5);
 void cf_issue_at(struct compose_project *c, uint32_t file, uint32_t line, uint32_t column,
                  const char *kind, const char *text);
+void cf_sort_issues(struct compose_project *c); /* as they stand in the files */
 /* The path of messages: enter a key or an item, leave with what entering returned. */
 size_t cf_enter(struct compose_project *c, const char *key);
 size_t cf_enter_item(struct compose_project *c, size_t i);

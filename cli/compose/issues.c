@@ -25,21 +25,41 @@ void cf_leave(struct compose_project *c, size_t mark) {
     c->path[mark] = '\0';
 }
 
-static struct compose_issue *add(struct compose_project *c, uint32_t file, bool warning,
-                                 const char *kind, char *text) {
+/* The path of TARGET below N into the project's path; false: it is not there. Issues are few, so a
+ * search is cheaper than a path kept up to date. */
+static bool find_path(struct compose_project *c, const struct cf_node *n,
+                      const struct cf_node *target) {
+    if (n == target) return true;
+    if (n->kind != CF_MAP && n->kind != CF_SEQ) return false;
+    for (uint32_t i = 0; i < n->n; i++) {
+        bool map = n->kind == CF_MAP;
+        size_t mark = map ? cf_enter(c, n->entries[i].key) : cf_enter_item(c, i);
+        if (find_path(c, map ? n->entries[i].value : n->items[i], target)) return true;
+        cf_leave(c, mark);
+    }
+    return false;
+}
+
+static void add(struct compose_project *c, const struct cf_node *at, bool warning, const char *kind,
+                char *text) {
     if (!warning) c->n_errors++;
     if (c->n_issues == CF_ISSUES) {
         c->n_dropped++;
-        return NULL;
+        return;
     }
     struct compose_issue *i = &c->issues[c->n_issues];
-    i->file = cf_strdup(c, cf_file(c, file)->path);
+    i->file = cf_strdup(c, cf_file(c, at ? at->file : 0)->path);
+    if (c->whole && at) {
+        cf_leave(c, 0);
+        (void) find_path(c, c->whole, at); /* not there: a default of ours, no path */
+    }
     i->path = cf_strdup(c, c->path);
     i->kind = cf_strdup(c, kind);
     i->text = text;
     i->warning = warning;
+    i->line = at ? at->line : 0;
+    i->column = at ? at->column : 0;
     c->n_issues++;
-    return i;
 }
 
 static char *vtext(struct compose_project *c, const char *fmt, va_list ap) {
@@ -54,7 +74,7 @@ void cf_issue(struct compose_project *c, const struct cf_node *at, const char *k
     va_start(ap, fmt);
     char *text = vtext(c, fmt, ap);
     va_end(ap);
-    cf_issue_at(c, at ? at->file : 0, at ? at->line : 0, at ? at->column : 0, kind, text);
+    add(c, at, false, kind, text);
 }
 
 void cf_warn(struct compose_project *c, const struct cf_node *at, const char *kind, const char *fmt,
@@ -63,18 +83,36 @@ void cf_warn(struct compose_project *c, const struct cf_node *at, const char *ki
     va_start(ap, fmt);
     char *text = vtext(c, fmt, ap);
     va_end(ap);
-    struct compose_issue *i = add(c, at ? at->file : 0, true, kind, text);
-    if (!i || !at) return;
-    i->line = at->line;
-    i->column = at->column;
+    add(c, at, true, kind, text);
 }
 
 void cf_issue_at(struct compose_project *c, uint32_t file, uint32_t line, uint32_t column,
                  const char *kind, const char *text) {
-    struct compose_issue *i = add(c, file, false, kind, cf_strdup(c, text));
-    if (!i) return;
-    i->line = line;
-    i->column = column;
+    struct cf_node at = {.file = file, .line = line, .column = column};
+    add(c, &at, false, kind, cf_strdup(c, text));
+}
+
+static size_t file_number(const struct compose_project *c, const struct compose_issue *i) {
+    for (uint32_t k = 0; k < c->n_files; k++)
+        if (str_eq(c->files[k]->path, i->file)) return k;
+    return 0;
+}
+
+static bool before(const struct compose_project *c, const struct compose_issue *a,
+                   const struct compose_issue *b) {
+    size_t x = file_number(c, a), y = file_number(c, b);
+    if (x != y) return x < y;
+    return a->line != b->line ? a->line < b->line : a->column < b->column;
+}
+
+/* Insertion: stable, and the list is short. */
+void cf_sort_issues(struct compose_project *c) {
+    for (size_t i = 1; i < c->n_issues; i++) {
+        struct compose_issue one = c->issues[i];
+        size_t k = i;
+        for (; k && before(c, &one, &c->issues[k - 1]); k--) c->issues[k] = c->issues[k - 1];
+        c->issues[k] = one;
+    }
 }
 
 /* ---- the nearest name ---- */

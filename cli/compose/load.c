@@ -89,6 +89,7 @@ static void load(struct compose_project *c, void *arg) {
     if (!cf_get(raw, "services")) cf_put(c, raw, "services", cf_new(c, CF_MAP, raw));
     struct cf_node *model = cf_canon_object(c, raw, &cf_root);
     cf_put(c, model, "name", cf_new_str(c, c->name, cf_get(model, "name")));
+    c->whole = model;
     cf_validate_parts(c, model);
     if (c->n_errors) return;
     cf_normalize(c, model);
@@ -133,6 +134,7 @@ int compose_load(const struct compose_options *o, struct compose_project **ret) 
     c->permissive = o->permissive;
     c->paths_as_written = o->no_path_resolution;
     int r = cf_guard(c, load, NULL);
+    cf_sort_issues(c);
     if (r < 0) cf_no_memory_issue(c);
     cf_leave(c, 0);
     c->options = NULL;

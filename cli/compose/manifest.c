@@ -48,10 +48,8 @@ void cf_m_texts(struct cf_manifest *m, const struct cf_node *seq, char ***list, 
 uint64_t cf_m_ms(struct cf_manifest *m, const struct cf_node *map, const char *key) {
     const struct cf_node *n = cf_get(map, key);
     if (!n) return 0;
-    size_t mark = cf_enter(m->c, key);
     int64_t ns = cf_int(n);
     if (ns < 0) cf_issue(m->c, n, "range", "%s cannot be negative", key);
-    cf_leave(m->c, mark);
     if (ns <= 0) return 0;
     return ns < 1000000 ? 1 : (uint64_t) ns / 1000000;
 }
@@ -137,23 +135,17 @@ static void each_used(struct cf_manifest *m, const char *section,
                       void (*add)(struct cf_manifest *m, const char *key,
                                   const struct cf_node *n)) {
     const struct cf_node *map = cf_get(m->model, section);
-    size_t mark = cf_enter(m->c, section);
     for (uint32_t i = 0; map && i < map->n; i++) {
         if (!used(m, section, map->entries[i].key)) continue;
-        size_t inner = cf_enter(m->c, map->entries[i].key);
         add(m, map->entries[i].key, map->entries[i].value);
-        cf_leave(m->c, inner);
     }
-    cf_leave(m->c, mark);
 }
 
 /* ---- all of it ---- */
 
 static void refuse_extensions(struct compose_project *c, const struct cf_node *model) {
     const struct cf_node *x = cf_get(model, "x-orlop");
-    size_t mark = cf_enter(c, "x-orlop");
     if (x) cf_refuse(c, x, "`x-orlop` belongs into a service");
-    cf_leave(c, mark);
 }
 
 static void convert(struct compose_project *c, void *arg) {
@@ -168,13 +160,9 @@ static void convert(struct compose_project *c, void *arg) {
     each_used(m, "volumes", add_volume);
     cf_m_contents(m);
     const struct cf_node *services = cf_get(m->model, "services");
-    size_t mark = cf_enter(c, "services");
     for (uint32_t i = 0; i < services->n; i++) {
-        size_t inner = cf_enter(c, services->entries[i].key);
         cf_m_service(m, services->entries[i].key, services->entries[i].value);
-        cf_leave(c, inner);
     }
-    cf_leave(c, mark);
 }
 
 int compose_to_manifest(struct compose_project *c, struct arena *a, Orlop__App **ret) {
@@ -182,7 +170,7 @@ int compose_to_manifest(struct compose_project *c, struct arena *a, Orlop__App *
     struct cf_manifest m = {.c = c, .a = a, .model = c->model};
     size_t errors = c->n_errors;
     int r = cf_guard(c, convert, &m);
-    cf_leave(c, 0);
+    cf_sort_issues(c);
     if (r < 0) cf_no_memory_issue(c);
     if (r == 0 && c->n_errors > errors) r = -EINVAL;
     if (r == 0) *ret = m.app;

@@ -51,11 +51,10 @@ static void read_content(struct cf_manifest *m, Orlop__Content *o, const struct 
     const struct cf_node *content = cf_get(n, "content");
     if (file) read_file(m, o, file);
     if (content) set_data(m, o, content->s, strlen(content->s));
-    if (!env) return;
-    const char *value = cf_env_get(cf_file(m->c, env->file)->env, env->s);
+    const char *value = env ? cf_env_get(cf_file(m->c, env->file)->env, env->s) : NULL;
     if (value)
         set_data(m, o, value, strlen(value));
-    else
+    else if (env)
         cf_issue(m->c, env, "environment", "environment variable \"%.100s\" is not set", env->s);
 }
 
@@ -63,9 +62,7 @@ static Orlop__Content *make(struct cf_manifest *m, const char *name, const struc
     Orlop__Content *o = cf_m_alloc(m, sizeof *o);
     orlop__content__init(o);
     o->name = cf_m_text(m, name);
-    size_t mark = cf_enter(m->c, name);
     read_content(m, o, n);
-    cf_leave(m->c, mark);
     digest(m, o);
     return o;
 }
@@ -86,7 +83,6 @@ void cf_m_contents(struct cf_manifest *m) {
     static const char *const sections[] = {"secrets", "configs"};
     for (size_t s = 0; s < array_len(sections); s++) {
         const struct cf_node *map = cf_get(m->model, sections[s]);
-        size_t mark = cf_enter(m->c, sections[s]);
         for (uint32_t i = 0; map && i < map->n; i++) {
             if (!used(m, sections[s], map->entries[i].key)) continue;
             Orlop__Content *o = make(m, map->entries[i].key, map->entries[i].value);
@@ -95,6 +91,5 @@ void cf_m_contents(struct cf_manifest *m) {
             else
                 CF_M_ADD(m, m->app->configs, m->app->n_configs, o);
         }
-        cf_leave(m->c, mark);
     }
 }

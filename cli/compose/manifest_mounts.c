@@ -130,13 +130,9 @@ void cf_m_mounts(struct cf_manifest *m, Orlop__Service *s, const struct cf_node 
     } lists[] = {{"volumes", add_volume}, {"tmpfs", add_tmpfs}};
     for (size_t k = 0; k < array_len(lists); k++) {
         const struct cf_node *list = cf_get(service, lists[k].key);
-        size_t mark = cf_enter(m->c, lists[k].key);
         for (uint32_t i = 0; list && i < list->n; i++) {
-            size_t inner = cf_enter_item(m->c, i);
             lists[k].add(m, s, list->items[i]);
-            cf_leave(m->c, inner);
         }
-        cf_leave(m->c, mark);
     }
     const struct cf_node *secrets = cf_get(service, "secrets"),
                          *configs = cf_get(service, "configs");

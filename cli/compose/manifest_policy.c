@@ -25,7 +25,6 @@ static void add_health(struct cf_manifest *m, Orlop__Service *s, const struct cf
     Orlop__Healthcheck *h = cf_m_alloc(m, sizeof *h);
     orlop__healthcheck__init(h);
     s->healthcheck = h;
-    size_t mark = cf_enter(m->c, "healthcheck");
     h->disable = cf_get_bool(n, "disable");
     if (!h->disable) health_test(m, h, cf_get(n, "test"));
     h->interval_ms = cf_m_ms(m, n, "interval");
@@ -34,7 +33,6 @@ static void add_health(struct cf_manifest *m, Orlop__Service *s, const struct cf
     h->start_interval_ms = cf_m_ms(m, n, "start_interval");
     const struct cf_node *retries = cf_get(n, "retries");
     if (retries) h->retries = (uint32_t) retries->u;
-    cf_leave(m->c, mark);
 }
 
 /* ---- restart ---- */
@@ -67,7 +65,6 @@ static void add_restart(struct cf_manifest *m, Orlop__Service *s, const struct c
 static void add_restart_policy(struct cf_manifest *m, Orlop__Service *s, const struct cf_node *n) {
     Orlop__RestartPolicy *r = new_restart(m, s);
     const char *v = cf_get_str(n, "condition");
-    size_t mark = cf_enter(m->c, "deploy.restart_policy");
     if (!v || str_eq(v, "any"))
         r->condition = ORLOP__RESTART_POLICY__CONDITION__ALWAYS;
     else if (str_eq(v, "on-failure"))
@@ -81,7 +78,6 @@ static void add_restart_policy(struct cf_manifest *m, Orlop__Service *s, const s
     if (attempts) r->max_attempts = (uint32_t) attempts->u;
     r->delay_ms = cf_m_ms(m, n, "delay");
     r->window_ms = cf_m_ms(m, n, "window");
-    cf_leave(m->c, mark);
 }
 
 /* ---- resources ---- */
@@ -115,14 +111,15 @@ static void add_resources(struct cf_manifest *m, Orlop__Service *s, const struct
     r->cpu_limit_millis = cpu_millis(m, either(n, "limits", "cpus", "cpus"));
     r->cpu_reservation_millis = cpu_millis(m, either(n, "reservations", "cpus", NULL));
     r->pids_limit = positive(either(n, "limits", "pids", "pids_limit"));
-    s->resources = r;
+    if (r->memory_limit_bytes || r->memory_reservation_bytes || r->cpu_limit_millis ||
+        r->cpu_reservation_millis || r->pids_limit)
+        s->resources = r;
 }
 
 static void add_ulimits(struct cf_manifest *m, Orlop__Service *s, const struct cf_node *map) {
     static const char *const names[] = {
         "as",   "core",   "cpu",   "data", "fsize",  "locks",  "memlock",    "msgqueue",
         "nice", "nofile", "nproc", "rss",  "rtprio", "rttime", "sigpending", "stack"};
-    size_t mark = cf_enter(m->c, "ulimits");
     for (uint32_t i = 0; map && i < map->n; i++) {
         const struct cf_node *v = map->entries[i].value, *soft = cf_get(v, "soft"),
                              *hard = cf_get(v, "hard");
@@ -140,7 +137,6 @@ static void add_ulimits(struct cf_manifest *m, Orlop__Service *s, const struct c
             cf_issue(m->c, v, "ulimit", "the soft limit of %.60s is above the hard one", name);
         CF_M_ADD(m, s->ulimits, s->n_ulimits, u);
     }
-    cf_leave(m->c, mark);
 }
 
 /* ---- logging ---- */
@@ -169,16 +165,14 @@ static void add_logging(struct cf_manifest *m, Orlop__Service *s, const struct c
     Orlop__Logging *l = cf_m_alloc(m, sizeof *l);
     orlop__logging__init(l);
     const char *driver = cf_get_str(n, "driver");
-    size_t mark = cf_enter(m->c, "logging");
-    if (driver && !str_eq(driver, "json-file") && !str_eq(driver, "local") &&
-        !str_eq(driver, "none"))
+    if (!driver || str_eq(driver, "json-file") || str_eq(driver, "local") || str_eq(driver, "none"))
+        l->driver = cf_m_text(m, driver);
+    else
         cf_refuse(m->c, cf_get(n, "driver"), "logging driver \"%.60s\" is not supported: %s",
                   driver, "json-file, local and none are");
-    l->driver = cf_m_text(m, driver);
     const struct cf_node *options = cf_get(n, "options");
     for (uint32_t i = 0; options && i < options->n; i++)
         logging_option(m, l, options->entries[i].key, options->entries[i].value);
-    cf_leave(m->c, mark);
     s->logging = l;
 }
 

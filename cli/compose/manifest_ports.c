@@ -28,26 +28,31 @@ static void claim(struct cf_manifest *m, const struct cf_node *at, const char *p
     cf_push(c, holders, cf_new_str(c, ip, at));
 }
 
-static void add_port(struct cf_manifest *m, Orlop__Service *s, const struct cf_node *n) {
-    struct compose_project *c = m->c;
+/* What of a port Orlop does not do; in permissive mode the port is left out. */
+static bool is_done(struct compose_project *c, const struct cf_node *n) {
     const char *protocol = cf_get_str(n, "protocol"), *mode = cf_get_str(n, "mode");
-    const char *published = cf_get_str(n, "published"), *ip = cf_get_str(n, "host_ip");
-    const struct cf_node *target = cf_get(n, "target");
-    Orlop__Port *p = cf_m_alloc(m, sizeof *p);
-    orlop__port__init(p);
-    if (!str_eq(mode, "ingress"))
-        cf_refuse(c, n, "port mode %.40s is not supported: only ingress is", mode);
-    p->protocol = str_eq(protocol, "udp") ? ORLOP__PORT__PROTOCOL__UDP : ORLOP__PORT__PROTOCOL__TCP;
-    if (!str_eq(protocol, "udp") && !str_eq(protocol, "tcp"))
-        cf_refuse(c, n, "protocol %.40s is not supported: tcp and udp are", protocol);
-    p->target = (uint32_t) target->u;
-    p->host_ip = cf_m_text(m, ip);
-    if (published && strchr(published, '-'))
+    const char *published = cf_get_str(n, "published");
+    bool known = str_eq(protocol, "udp") || str_eq(protocol, "tcp");
+    bool range = published && strchr(published, '-'), ingress = str_eq(mode, "ingress");
+    if (!known) cf_refuse(c, n, "protocol %.40s is not supported: tcp and udp are", protocol);
+    if (!ingress) cf_refuse(c, n, "port mode %.40s is not supported: only ingress is", mode);
+    if (range)
         cf_refuse(c, n,
                   "a range of host ports (%.40s) for one port is not supported: name one, or none",
                   published);
-    else if (published && *published && str_to_u32(published, 65535, &p->published) < 0)
-        cf_issue(c, n, "port", "invalid published port: %.60s", published);
+    return known && ingress && !range;
+}
+
+static void add_port(struct cf_manifest *m, Orlop__Service *s, const struct cf_node *n) {
+    const char *protocol = cf_get_str(n, "protocol"), *published = cf_get_str(n, "published");
+    if (!is_done(m->c, n)) return;
+    Orlop__Port *p = cf_m_alloc(m, sizeof *p);
+    orlop__port__init(p);
+    p->protocol = str_eq(protocol, "udp") ? ORLOP__PORT__PROTOCOL__UDP : ORLOP__PORT__PROTOCOL__TCP;
+    p->target = (uint32_t) cf_get(n, "target")->u;
+    p->host_ip = cf_m_text(m, cf_get_str(n, "host_ip"));
+    if (!str_empty(published) && str_to_u32(published, 65535, &p->published) < 0)
+        cf_issue(m->c, n, "port", "invalid published port: %.60s", published);
     if (p->published) claim(m, n, protocol, p->host_ip, p->published);
     CF_M_ADD(m, s->ports, s->n_ports, p);
 }
@@ -80,12 +85,8 @@ void cf_m_ports(struct cf_manifest *m, Orlop__Service *s, const struct cf_node *
     } lists[] = {{"ports", add_port}, {"expose", add_expose}};
     for (size_t k = 0; k < array_len(lists); k++) {
         const struct cf_node *list = cf_get(service, lists[k].key);
-        size_t mark = cf_enter(m->c, lists[k].key);
         for (uint32_t i = 0; list && i < list->n; i++) {
-            size_t inner = cf_enter_item(m->c, i);
             lists[k].add(m, s, list->items[i]);
-            cf_leave(m->c, inner);
         }
-        cf_leave(m->c, mark);
     }
 }

@@ -30,6 +30,9 @@ static void check_partly(struct cf_manifest *m, const struct cf_node *n) {
     only(m, deploy, "mode", ONLY("replicated"),
          "only replicated services are done in this version");
     only(m, deploy, "endpoint_mode", ONLY("vip"), "each service has a virtual address");
+}
+
+static void check_lists(struct cf_manifest *m, const struct cf_node *n) {
     const struct cf_node *links = cf_get(n, "links"), *options = cf_get(n, "security_opt");
     for (uint32_t i = 0; links && i < links->n; i++) {
         const char *colon = strchr(links->items[i]->s, ':');
@@ -50,7 +53,6 @@ static void check_partly(struct cf_manifest *m, const struct cf_node *n) {
 static void check_build(struct cf_manifest *m, const struct cf_node *n) {
     const struct cf_node *build = cf_get(n, "build"), *image = cf_get(n, "image");
     if (!build) return;
-    size_t mark = cf_enter(m->c, "build");
     if (image)
         cf_warn(m->c, build, "ignored",
                 "Orlop builds no images: %.200s must be there (`orlop image import`)", image->s);
@@ -58,7 +60,6 @@ static void check_build(struct cf_manifest *m, const struct cf_node *n) {
         cf_issue(m->c, build, "unsupported",
                  "Orlop builds no images: name one with `image`, and bring it with `orlop image "
                  "import`");
-    cf_leave(m->c, mark);
 }
 
 /* ---- x-orlop ---- */
@@ -66,13 +67,11 @@ static void check_build(struct cf_manifest *m, const struct cf_node *n) {
 static void extensions(struct cf_manifest *m, Orlop__Service *s, const struct cf_node *n) {
     const struct cf_node *x = cf_get(n, "x-orlop");
     if (!x) return;
-    size_t mark = cf_enter(m->c, "x-orlop");
     if (x->kind != CF_MAP) cf_issue(m->c, x, "schema-type", "must be a mapping");
     for (uint32_t i = 0; x->kind == CF_MAP && i < x->n; i++) {
         const struct cf_node *v = x->entries[i].value;
         const char *key = x->entries[i].key, *wrong = "a string is wanted";
         int64_t ns = 0;
-        size_t inner = cf_enter(m->c, key);
         if (!str_eq(key, "drain")) {
             cf_issue(m->c, v, "schema-unknown", "property %.100s is not allowed here: drain is",
                      key);
@@ -83,9 +82,7 @@ static void extensions(struct cf_manifest *m, Orlop__Service *s, const struct cf
             s->drain_ms = (uint64_t) ns / 1000000;
             if (!s->drain_ms) s->drain_ms = 1; /* 0 would mean the default */
         }
-        cf_leave(m->c, inner);
     }
-    cf_leave(m->c, mark);
 }
 
 /* ---- parts ---- */
@@ -181,6 +178,7 @@ void cf_m_service(struct cf_manifest *m, const char *name, const struct cf_node 
     s->name = cf_m_text(m, name);
     CF_M_ADD(m, m->app->services, m->app->n_services, s);
     check_partly(m, n);
+    check_lists(m, n);
     check_build(m, n);
     extensions(m, s, n);
     simple(m, s, n);

@@ -65,9 +65,9 @@ const char *cf_path_expand(struct compose_project *c, const char *path) {
     if (*path == '/') return cf_path_clean(c, path);
     if (*path == '~') {
         const char *home = cf_env_get(&c->env, "HOME");
-        bool mine = !path[1] || path[1] == '/';
-        return mine && home && *home == '/' ? cf_path_join(c, home, *++path ? path + 1 : ".")
-                                            : NULL;
+        bool mine = !path[1] || path[1] == '/'; /* not ~user */
+        if (!mine || str_empty(home) || *home != '/') return NULL;
+        return cf_path_clean(c, cf_printf(c, "%s/%s", home, path + 1));
     }
     return !*path || cf_path_is_fixed(path) ? NULL : cf_path_join(c, c->directory, path);
 }

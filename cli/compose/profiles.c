@@ -37,6 +37,7 @@ static void drop_optional(struct cf_node *service, const struct cf_node *inactiv
         else
             i++;
     }
+    if (depends && !depends->n) cf_del(service, "depends_on");
 }
 
 void cf_apply_profiles(struct compose_project *c, struct cf_node *model) {

@@ -40,16 +40,12 @@ void cf_refuse_keys(struct compose_project *c, const struct cf_node *n, const st
     for (uint32_t i = 0; n->kind == CF_MAP && i < n->n; i++) {
         const char *name = n->entries[i].key;
         const struct cf_key *below = k->table ? cf_key_of(k->table, name) : k->value;
-        size_t mark = cf_enter(c, name);
         if (!k->table && below)
             cf_refuse_keys(c, n->entries[i].value, below);
         else if (below && below->use && !cf_is_empty(n->entries[i].value))
             look(c, n->entries[i].value, below);
-        cf_leave(c, mark);
     }
     for (uint32_t i = 0; n->kind == CF_SEQ && k->item && i < n->n; i++) {
-        size_t mark = cf_enter_item(c, i);
         cf_refuse_keys(c, n->items[i], k->item);
-        cf_leave(c, mark);
     }
 }

@@ -38,13 +38,11 @@ static void resolve_environment(struct compose_project *c, struct cf_node *servi
     const struct cf_env *env = own ? cf_env_append(c, &c->env, own) : &c->env;
     for (uint32_t i = 0; i < files->n; i++) {
         const struct cf_node *f = files->items[i];
-        size_t mark = cf_enter_item(c, i);
         const char *path = cf_get_str(f, "path");
         if (path) read_one(c, f, path, cf_get_bool(f, "required"), "env-file", env, vars);
-        cf_leave(c, mark);
     }
     over(c, vars, own);
-    cf_put(c, service, "environment", vars);
+    if (vars->n) cf_put(c, service, "environment", vars);
     cf_del(service, "env_file");
 }
 
@@ -55,18 +53,14 @@ static void resolve_labels(struct compose_project *c, struct cf_node *service) {
     for (uint32_t i = 0; i < files->n; i++)
         read_one(c, files->items[i], files->items[i]->s, true, "label-file", &c->env, vars);
     over(c, vars, cf_get(service, "labels"));
-    cf_put(c, service, "labels", vars);
+    if (vars->n) cf_put(c, service, "labels", vars);
     cf_del(service, "label_file");
 }
 
 void cf_resolve_env(struct compose_project *c, struct cf_node *model) {
     struct cf_node *services = cf_get(model, "services");
-    size_t mark = cf_enter(c, "services");
     for (uint32_t i = 0; i < services->n; i++) {
-        size_t inner = cf_enter(c, services->entries[i].key);
         resolve_environment(c, services->entries[i].value);
         resolve_labels(c, services->entries[i].value);
-        cf_leave(c, inner);
     }
-    cf_leave(c, mark);
 }

@@ -252,14 +252,10 @@ static void check_cycles(struct compose_project *c, const struct cf_node *servic
 
 void cf_validate(struct compose_project *c, const struct cf_node *model) {
     const struct cf_node *services = cf_get(model, "services");
-    size_t mark = cf_enter(c, "services");
     for (uint32_t i = 0; i < services->n; i++) {
-        size_t inner = cf_enter(c, services->entries[i].key);
         check_service(c, model, services->entries[i].value, services->entries[i].key);
-        cf_leave(c, inner);
     }
     check_cycles(c, services);
-    cf_leave(c, mark);
 }
 
 /* ---- what each part must be by itself, also in fragments ---- */
@@ -296,10 +292,8 @@ void cf_validate_parts(struct compose_project *c, const struct cf_node *model) {
     static const char *const sections[] = {"volumes", "secrets", "configs", "services"};
     for (size_t s = 0; s < array_len(sections); s++) {
         const struct cf_node *map = cf_get(model, sections[s]);
-        size_t mark = cf_enter(c, sections[s]);
         for (uint32_t i = 0; map && i < map->n; i++) {
             const struct cf_node *v = map->entries[i].value;
-            size_t inner = cf_enter(c, map->entries[i].key);
             if (s == 0) check_external_volume(c, v);
             if (s == 1) check_source(c, v, "file|environment");
             if (s == 2) check_source(c, v, "file|environment|content");
@@ -308,8 +302,6 @@ void cf_validate_parts(struct compose_project *c, const struct cf_node *model) {
                 check_gpus(c, cf_get(v, "gpus"));
                 check_gpus(c, cf_get(cf_get(r, "reservations"), "devices"));
             }
-            cf_leave(c, inner);
         }
-        cf_leave(c, mark);
     }
 }

@@ -51,7 +51,7 @@ static const char *duration_part(const char **s, uint64_t *total) {
             fraction = fraction * 10 + (*p - '0');
             scale *= 10;
         }
-    if (!digits) return "invalid duration";
+    if (!digits) return "a number is missing";
     size_t len = unit(p, &ns);
     if (!len) return *p ? "unknown unit" : "missing unit";
     if (__builtin_mul_overflow(whole, ns, &v)) return "out of range";
@@ -101,10 +101,10 @@ const char *cf_parse_size(const char *s, int64_t *ret) {
     char number[40];
     double v;
     p += strspn(p, "0123456789.");
-    if (p == s || (size_t) (p - s) >= sizeof number) return "invalid size";
+    if (p == s || (size_t) (p - s) >= sizeof number) return "no number at its start";
     memcpy(number, s, (size_t) (p - s));
     number[p - s] = '\0';
-    if (!cf_parse_number(number, &v)) return "invalid size";
+    if (!cf_parse_number(number, &v)) return "no number at its start";
     if (*p == ' ') p++;
     if (*p && strcasecmp(p, "b") != 0) {
         const char *letter = strchr(letters, tolower((unsigned char) *p));

@@ -6,9 +6,10 @@
 #include <string.h>
 
 #include "cli/compose/compose.h"
+#include "proto/check.h"
 #include "runtime/base/mem.h"
 
-enum { NO_PATHS = 256, NO_ENV, NO_CONSISTENCY, PROFILE, ENV_FILE, YAML, MANIFEST };
+enum { NO_PATHS = 256, NO_ENV, NO_CONSISTENCY, PROFILE, ENV_FILE, YAML, MANIFEST, PERMISSIVE };
 
 static const struct option long_options[] = {{"no-path-resolution", no_argument, NULL, NO_PATHS},
                                              {"no-env-resolution", no_argument, NULL, NO_ENV},
@@ -17,6 +18,7 @@ static const struct option long_options[] = {{"no-path-resolution", no_argument,
                                              {"env-file", required_argument, NULL, ENV_FILE},
                                              {"yaml", no_argument, NULL, YAML},
                                              {"manifest", no_argument, NULL, MANIFEST},
+                                             {"permissive", no_argument, NULL, PERMISSIVE},
                                              {0}};
 
 struct want {
@@ -42,6 +44,7 @@ static int parse(struct want *w, int argc, char **argv) {
         w->o.no_consistency |= ch == NO_CONSISTENCY;
         w->yaml |= ch == YAML;
         w->manifest |= ch == MANIFEST;
+        w->o.permissive |= ch == PERMISSIVE;
     }
     return r;
 }
@@ -76,7 +79,10 @@ static int print(struct want *w, struct compose_project *p) {
     if (w->manifest) {
         Orlop__App *app = NULL;
         r = compose_to_manifest(p, &a, &app);
+        struct err err = {0};
+        if (r == 0) r = check_app(app, &err);
         if (r == 0) printf("%s: %zu services\n", app->name, app->n_services);
+        if (*err.text) fprintf(stderr, "check: %s\n", err.text);
     } else {
         r = w->yaml ? compose_print_yaml(p, stdout) : compose_print_json(p, stdout);
     }
