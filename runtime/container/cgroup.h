@@ -2,8 +2,8 @@
 /* runtime/container/cgroup.h - cgroups on v2, v1 and the hybrid, behind one interface.
  *
  * Role     the agent makes, limits, reads and removes; the keeper only opens what clone and join
- * need. Our parent (paths.cgroup) lies at the top of every hierarchy that is mounted; each mount's
- *          file-system magic is checked first, a plain tmpfs is never written to.
+ *          need. Our parent (paths.cgroup) lies at the top of every hierarchy that is mounted; each
+ *          mount's file-system magic is checked first, a plain tmpfs is never written to.
  * Thread   [any]; cgroup_remove may block (RCU, force_empty): the agent's pool only.
  * See      README.md; man 7 cgroups
  */

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-/* runtime/container/container.h - clone a sandbox and exec into one: the part that the keeper
- * links.
+/* runtime/container/container.h - clone a sandbox and exec into one: what the keeper links.
  *
  * Role     container_spawn() clones a child that builds its own namespaces, network, mounts and
- * limits (container/child.c: the ordered phases as a table), reports over a pipe and waits for the
- * go byte; container_exec() starts one more process inside. No policy, no names looked up but users
- * in the container's own /etc/passwd and /etc/group. Thread   [keeper]: single-threaded callers
- * only. libc only: no protobuf-c allocation in the child. See      shared notes RUNTIME 1, 5, 7;
- * OCI runtime spec 1.0.2, config-linux.md
+ *          limits (child.c: the ordered phases as a table), reports over a pipe and waits for
+ *          the go byte; container_exec() starts one more process inside. No policy, no names
+ *          looked up but users in the container's own /etc/passwd and /etc/group.
+ * Thread   [keeper]: single-threaded callers only. libc only; the child uses no heap.
+ * See      README.md; OCI runtime spec 1.0.2, config-linux.md
  */
 #ifndef ORLOP_CONTAINER_H
 #define ORLOP_CONTAINER_H

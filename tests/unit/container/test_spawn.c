@@ -150,7 +150,7 @@ static void test_spawn_shell_is_pid_one_with_own_name(void **state) {
     assert_int_equal(WEXITSTATUS(res.status), 7);
 }
 
-static void test_spawn_status_is_confined(void **state) {
+static void test_spawn_status_is_confined_r9(void **state) {
     (void) state;
     need_rig();
     run_sh("grep -E '^(Cap|NoNewPrivs|Uid|Gid|Groups|Sig(Blk|Ign|Cgt)|SigQ)' /proc/self/status | "
@@ -164,7 +164,7 @@ static void test_spawn_status_is_confined(void **state) {
     assert_has(res.out, "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
 }
 
-static void test_spawn_has_three_descriptors(void **state) {
+static void test_spawn_has_three_descriptors_r2(void **state) {
     (void) state;
     need_rig();
     /* Descriptors of ours that are not CLOEXEC, as a careless library would leave them. */
@@ -203,7 +203,7 @@ static void test_spawn_mounts_are_the_expected_ones(void **state) {
     assert_not(res.out, "/sys/fs/cgroup"); /* no cgroup was asked for */
 }
 
-static void test_spawn_kernel_files_are_masked(void **state) {
+static void test_spawn_kernel_files_are_masked_r13(void **state) {
     (void) state;
     need_rig();
     run_sh("for f in kcore keys timer_list interrupts sched_debug; do"
@@ -330,7 +330,7 @@ static void test_spawn_users_that_do_not_exist_are_named(void **state) {
 }
 
 /* A descriptor of the host as working directory (CVE-2024-21626). */
-static void test_spawn_workdir_outside_is_refused(void **state) {
+static void test_spawn_workdir_outside_is_refused_r2(void **state) {
     (void) state;
     need_rig();
     int leak = open("/", O_RDONLY | O_DIRECTORY); /* NOLINT: the point of it */
@@ -350,7 +350,7 @@ static void test_spawn_workdir_outside_is_refused(void **state) {
     fd_close(&leak);
 }
 
-static void test_spawn_root_with_odd_folders_is_refused(void **state) {
+static void test_spawn_root_with_odd_folders_is_refused_r6(void **state) {
     (void) state;
     need_rig();
     static const char *const names[] = {"proc", "sys", "dev"};
@@ -364,6 +364,22 @@ static void test_spawn_root_with_odd_folders_is_refused(void **state) {
         assert_has(res.text, "must be an ordinary directory");
         assert_string_equal(res.out, "");
     }
+}
+
+/* An image brings what it likes as /dev/null (CVE-2025-31133): ours lies over it. */
+static void test_spawn_null_device_of_the_image_is_not_used_r3(void **state) {
+    (void) state;
+    need_rig();
+    struct rig_spec s;
+    rig_spec_init(
+        &rig, &s,
+        SH("stat -c %t:%T /dev/null; cat /proc/keys /proc/timer_list; readlink /proc/self/fd/0"));
+    assert_int_equal(mkdirat(s.fds[0], "dev", 0755), 0);
+    assert_int_equal(symlinkat("/proc/self/environ", s.fds[0], "dev/null"), 0);
+    assert_int_equal(symlinkat("/etc", s.fds[0], "dev/pts"), 0);
+    run(&s);
+    assert_int_equal(res.failed, 0);
+    assert_string_equal(res.out, "1:3\n/dev/null\n");
 }
 
 /* --- mounts of the spec --- */
@@ -411,7 +427,7 @@ static void test_spawn_mounts_in_order_on_made_targets(void **state) {
     assert_string_equal(res.out, "app\nroot:x:0:\napp:x:1000:\nextra:x:77:app,other\n750\nrw\n");
 }
 
-static void test_spawn_mounts_on_kernel_places_are_refused(void **state) {
+static void test_spawn_mounts_on_kernel_places_are_refused_r5(void **state) {
     (void) state;
     need_rig();
     static const char *const bad[] = {"/proc",    "/proc/sys", "/sys",           "/sys/kernel",
@@ -434,7 +450,7 @@ static void test_spawn_mounts_on_kernel_places_are_refused(void **state) {
     }
 }
 
-static void test_spawn_targets_cannot_leave_the_root(void **state) {
+static void test_spawn_targets_cannot_leave_the_root_r8(void **state) {
     (void) state;
     need_rig();
     struct rig_spec s;
@@ -551,17 +567,20 @@ static void test_spawn_seccomp_is_loaded_last(void **state) {
 
 /* Pid 1 of `init: true` is a copy of the keeper: its executable must be out of reach
  * (CVE-2019-5736). */
-static void test_spawn_init_hides_its_executable(void **state) {
+static void test_spawn_init_hides_its_executable_r1(void **state) {
     (void) state;
     need_rig();
     struct rig_spec s;
-    rig_spec_init(&rig, &s,
-                  SH("cat /proc/1/exe >/dev/null; echo x >/proc/1/exe; ls /proc/1/root/;"
-                     "cat /proc/1/environ; echo done"));
+    rig_spec_init(
+        &rig, &s,
+        SH("cat /proc/1/exe >/dev/null; echo x >/proc/1/exe; ls /proc/1/root/;"
+           "cat /proc/1/environ; tr '\\0' ' ' </proc/1/cmdline; cat /proc/1/comm; echo done"));
     s.spec.init = true;
     run(&s);
     assert_int_equal(res.failed, 0);
-    assert_string_equal(res.out, "done\n");
+    assert_int_equal(strncmp(res.out, "orlop-init ", 11), 0);
+    assert_not(res.out, "test_");
+    assert_has(res.out, "orlop-init\ndone\n");
     assert_has(res.err, "cat: can't open '/proc/1/exe': Permission denied");
 }
 
@@ -660,7 +679,7 @@ static pid_t start_exchanger(const char *volume) {
     _exit(0);
 }
 
-static void test_spawn_races_on_a_volume_stay_inside(void **state) {
+static void test_spawn_races_on_a_volume_stay_inside_r7(void **state) {
     (void) state;
     need_rig();
     char volume[128], canary[128], path[160];
@@ -802,7 +821,7 @@ static void test_spawn_and_exec_are_in_their_cgroup(void **state) {
     assert_int_equal(r, 0);
 }
 
-static void test_exec_terminal_has_size_and_own_devpts(void **state) {
+static void test_exec_terminal_has_size_and_own_devpts_r4(void **state) {
     (void) state;
     need_rig();
     struct rig_spec s;
@@ -868,7 +887,7 @@ static void test_exec_after_the_end_is_refused(void **state) {
     assert_int_equal(container_open_devpts(pidfd, &e), -ESRCH);
 }
 
-static void test_exec_shares_namespaces_root_and_confinement(void **state) {
+static void test_exec_shares_namespaces_root_and_confinement_r10(void **state) {
     (void) state;
     need_rig();
     static const char script[] =
@@ -917,35 +936,36 @@ int main(void) {
     cannot = rig_set_up(&rig);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_spawn_shell_is_pid_one_with_own_name),
-        cmocka_unit_test(test_spawn_status_is_confined),
-        cmocka_unit_test(test_spawn_has_three_descriptors),
+        cmocka_unit_test(test_spawn_status_is_confined_r9),
+        cmocka_unit_test(test_spawn_has_three_descriptors_r2),
         cmocka_unit_test(test_spawn_mounts_are_the_expected_ones),
-        cmocka_unit_test(test_spawn_kernel_files_are_masked),
+        cmocka_unit_test(test_spawn_kernel_files_are_masked_r13),
         cmocka_unit_test(test_spawn_dev_has_the_harmless_nodes),
         cmocka_unit_test(test_spawn_read_only_root_keeps_its_workdir),
         cmocka_unit_test(test_spawn_user_gets_ids_home_and_streams),
         cmocka_unit_test(test_spawn_programs_that_cannot_run_are_named),
         cmocka_unit_test(test_spawn_users_that_do_not_exist_are_named),
-        cmocka_unit_test(test_spawn_workdir_outside_is_refused),
-        cmocka_unit_test(test_spawn_root_with_odd_folders_is_refused),
+        cmocka_unit_test(test_spawn_workdir_outside_is_refused_r2),
+        cmocka_unit_test(test_spawn_root_with_odd_folders_is_refused_r6),
+        cmocka_unit_test(test_spawn_null_device_of_the_image_is_not_used_r3),
         cmocka_unit_test(test_spawn_mounts_in_order_on_made_targets),
-        cmocka_unit_test(test_spawn_mounts_on_kernel_places_are_refused),
-        cmocka_unit_test(test_spawn_targets_cannot_leave_the_root),
+        cmocka_unit_test(test_spawn_mounts_on_kernel_places_are_refused_r5),
+        cmocka_unit_test(test_spawn_targets_cannot_leave_the_root_r8),
         cmocka_unit_test(test_spawn_init_reaps_forwards_and_passes_the_code),
         cmocka_unit_test(test_spawn_without_go_runs_nothing),
         cmocka_unit_test(test_spawn_terminal_is_the_containers_own),
         cmocka_unit_test(test_spawn_seccomp_is_loaded_last),
-        cmocka_unit_test(test_spawn_init_hides_its_executable),
+        cmocka_unit_test(test_spawn_init_hides_its_executable_r1),
         cmocka_unit_test(test_spawn_init_with_terminal_has_the_foreground),
         cmocka_unit_test(test_spawn_host_network_is_the_hosts),
         cmocka_unit_test(test_spawn_specs_that_make_no_sense_are_refused),
-        cmocka_unit_test(test_spawn_races_on_a_volume_stay_inside),
+        cmocka_unit_test(test_spawn_races_on_a_volume_stay_inside_r7),
         cmocka_unit_test(test_spawn_links_carry_packets),
         cmocka_unit_test(test_spawn_links_that_clash_fail_as_a_whole),
         cmocka_unit_test(test_spawn_and_exec_are_in_their_cgroup),
-        cmocka_unit_test(test_exec_terminal_has_size_and_own_devpts),
+        cmocka_unit_test(test_exec_terminal_has_size_and_own_devpts_r4),
         cmocka_unit_test(test_exec_after_the_end_is_refused),
-        cmocka_unit_test(test_exec_shares_namespaces_root_and_confinement),
+        cmocka_unit_test(test_exec_shares_namespaces_root_and_confinement_r10),
         cmocka_unit_test(test_exec_missing_program_is_reported),
     };
     int r = cmocka_run_group_tests(tests, NULL, NULL);

@@ -64,7 +64,7 @@ static const char group[] = "root:x:0:\n"
                             "77:x:0:\n"
                             "crew:x:50:";
 
-static void test_split_user_strings(void **state) {
+static void test_split_user_strings_r9(void **state) {
     (void) state;
     static const struct {
         const char *text;
@@ -198,7 +198,7 @@ static void test_lookup_long_lines_are_no_lines(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_split_user_strings),
+        cmocka_unit_test(test_split_user_strings_r9),
         cmocka_unit_test(test_lookup_users_of_an_image),
         cmocka_unit_test(test_lookup_in_odd_files),
         cmocka_unit_test(test_lookup_long_lines_are_no_lines),
