@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /* runtime/keeper/anchor_int.h - the anchor's inside: roles (roles.c), held FIFOs (held.c), the
- * process (anchor.c). Thread [anchor]. */
+ * process (anchor.c).
+ *
+ * Thread   [anchor].
+ */
 #ifndef ORLOP_KEEPER_ANCHOR_INT_H
 #define ORLOP_KEEPER_ANCHOR_INT_H
 

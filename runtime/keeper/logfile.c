@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The log files' reader. Two layers:
  *
- *   segments   (number, record, position): which bytes of which stream come next. The data file's
- * size is asked first; every byte below it has its record by then, and a record below it is final.
- *   lines      one assembler per stream; a line is handed out when its newline is there, when it
- * has reached LOGFILE_LINE_MAX, or when a boundary says that no more will come.
+ *   segments   (number, record, position): which bytes of which stream come next. The data
+ *              file's size is asked first; every byte below it has its record by then, and a
+ *              record below it is final.
+ *   lines      one assembler per stream; a line is handed out when its newline is there, when
+ *              it has reached LOGFILE_LINE_MAX, or when a boundary says that no more comes.
  *
  * Nothing in the files is trusted: an index that lies costs wrong lines, never more.
  */
@@ -24,7 +25,7 @@
 #include "runtime/base/str.h"
 
 enum {
-    BLOCK = 64 * 1024,
+    BLOCK = 16 * 1024, /* a request may read a thousand tasks at once */
     RECORDS_BATCH = 256,
     NAME_SIZE = 24,
     TAIL_SLACK =

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /* runtime/keeper/logfile.h - the log files' format, and the reader (agent: `orlop logs`).
  *
- * Format   STATE/tasks/ID/log/: N.log holds the exact bytes, N.idx fixed records {time_unix_ns,
- * stream, offset} in order; a record covers the bytes from its offset to the next record's (or the
- *          end). The highest N is the current file. Written by the keeper: record before bytes,
- *          splice(2) at an explicit offset. A record whose offset equals the file's end covers
- * nothing and may be written over, so a reader asks for the data file's size first and believes
- * only the records below it. A line may span files; it is put together per stream. Thread   [pool]
- * for reads.
+ * Format   STATE/tasks/ID/log/: N.log holds the exact bytes, N.idx fixed records {time, stream,
+ *          offset} in order; a record covers the bytes from its offset to the next record's (or
+ *          the end). The highest N is the current file. Written by the keeper (sink.h): record
+ *          before bytes, splice(2) at an explicit offset. A record whose offset equals the
+ *          file's end covers nothing and may be written over, so a reader asks for the data
+ *          file's size first and believes only the records below it. A line may span files; it
+ *          is put together per stream.
+ * Thread   one owner at a time; reads the disk.
  */
 #ifndef ORLOP_KEEPER_LOGFILE_H
 #define ORLOP_KEEPER_LOGFILE_H
@@ -40,13 +41,15 @@ struct log_line {
 
 struct log_reader;
 
-/* -ENOENT: DIR is not there yet (the task has not started). Read DIR from SINCE (unix ns, 0 = all), or its last TAIL lines (-1 = all). */
+/* Read DIR from SINCE (unix ns, 0 = all), or its last TAIL lines (-1 = all). -ENOENT: DIR is not
+ * there yet, the task has not started. */
 must_use int log_reader_open(const char *dir, int64_t since_unix_ns, int64_t tail,
                              struct log_reader **ret, struct err *err);
-/* The next line. Per-stream order is exact; the two streams come in the order in which their lines
- * became whole. A line that a new attempt cut off is whole without a newline. 1 = a line; 0 = nothing
- * more for now (call again when log_reader_fd is readable); FLUSH: hand out an unfinished line as
- * partial, the task has ended. Survives rotation; lines rotated away are skipped. */
+/* The next line. Per-stream order is exact; the two streams come in the order in which their
+ * lines became whole. A line that a new attempt cut off is whole without a newline. 1 = a line;
+ * 0 = nothing more for now (call again when log_reader_fd is readable); FLUSH: hand out an
+ * unfinished line as partial, the task has ended. Survives rotation; lines rotated away are
+ * skipped. */
 must_use int log_reader_next(struct log_reader *r, bool flush, struct log_line *ret,
                              struct err *err);
 /* inotify fd for the directory, readable when something may have been added. */

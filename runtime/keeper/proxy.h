@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /* runtime/keeper/proxy.h - the process that holds the published ports.
  *
- * Role     a listening socket (UDP: a bound one) for each published address, so that a conflict is
- * an EADDRINUSE at once; what arrives there (from the host's own loopback: everything else is sent
- * on by nft before it gets here) goes to a random target. TCP by splice, UDP by sessions. Thread
- * [proxy], one epoll loop. Lives apart from the agent: an agent's restart breaks nothing. Limits
- * PROXY_CONNECTIONS_MAX, PROXY_SESSIONS_MAX; a session ends after PROXY_UDP_IDLE_MS. See client.h
- * (ProxyWant: the whole list, each time it changes)
+ * Role     a listening socket (UDP: a bound one) for each published address, so that a conflict
+ *          is an EADDRINUSE at once; what arrives there (from the host's own loopback: all else
+ *          is sent on by nft before it gets here) goes to a random target. TCP by splice, UDP
+ *          by sessions.
+ * Thread   [proxy], one loop. Lives apart from the agent: an agent's restart breaks nothing.
+ * Limits   proxy_int.h: connections, sessions, idle times.
+ * See      client.h (ProxyWant: the whole list, each time it changes)
  */
 #ifndef ORLOP_KEEPER_PROXY_H
 #define ORLOP_KEEPER_PROXY_H

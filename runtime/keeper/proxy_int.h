@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/* runtime/keeper/proxy_int.h - the proxy's inside: the process and its agents (proxy.c), held ports
- * (proxy_ports.c), TCP connections (proxy_tcp.c), UDP sessions (proxy_udp.c). Thread [proxy]. */
+/* runtime/keeper/proxy_int.h - the proxy's inside: the process and its agents (proxy.c), held
+ * ports (proxy_ports.c), TCP connections (proxy_tcp.c), UDP sessions (proxy_udp.c).
+ *
+ * Thread   [proxy].
+ */
 #ifndef ORLOP_KEEPER_PROXY_INT_H
 #define ORLOP_KEEPER_PROXY_INT_H
 

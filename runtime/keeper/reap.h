@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-/* runtime/keeper/reap.h - how a child's end is taken: look, record, reap. The one place that reaps
- * sandboxes, shared by keeper and anchor.
+/* runtime/keeper/reap.h - how a child's end is taken: look, record, reap. The one place that
+ * reaps sandboxes, shared by keeper and anchor.
  *
  * Thread   [keeper], [anchor].
- * Why      a reaper that dies between reaping and recording loses the exit code for ever; one that
- *          dies between recording and reaping leaves a zombie whose record its successor writes
- * again, which readers drop by (pid, start ticks).
+ * Why      a reaper that dies between reaping and recording loses the exit code for ever; one
+ *          that dies between recording and reaping leaves a zombie whose record its successor
+ *          writes again, which readers drop by (pid, start ticks).
  */
 #ifndef ORLOP_KEEPER_REAP_H
 #define ORLOP_KEEPER_REAP_H

@@ -5,12 +5,13 @@
  *            starts  an attempt, written before its go byte           (keeper)
  *            exits   how a process ended, written before it is reaped (keeper, anchor)
  *            closed  a task that never starts again, or is forgotten  (keeper)
- *          The page cache is enough: they must survive processes, not power. Every record carries
- * the hash of the kernel's boot id, so that a pid of another boot is never taken for ours. Thread
- * [keeper]. Appender and compactor (the keeper alone) exclude each other by a lock on the file; a
- * file is opened anew for each append, so that nobody writes to a replaced one. Limits   a record
- * that is torn, foreign or out of range is skipped by the reader; a torn tail (full disk) is cut
- * off by the next append.
+ *          The page cache is enough: they must survive processes, not power. Each carries the
+ *          hash of the kernel's boot id: a pid of another boot is never taken for ours.
+ * Thread   [keeper], [anchor]. Appender and compactor (the keeper alone) exclude each other by a
+ *          lock on the file; a file is opened anew for each append, so that nobody writes to a
+ *          replaced one.
+ * Limits   a record that is torn, foreign or out of range is skipped by the reader; a torn tail
+ *          (full disk) is cut off by the next append.
  */
 #ifndef ORLOP_KEEPER_RECORDS_H
 #define ORLOP_KEEPER_RECORDS_H

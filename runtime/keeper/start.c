@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /* START: clone a sandbox.
  *
- * Happy path   FIFOs -> clone -> start record -> held by the anchor -> go byte -> the child's
- * status pipe ends without a report -> `started`. Refused      the task is closed; an attempt of it
- * lives; a later attempt is known. Repeated     the id is known: its entry (or its failure) is the
- * answer, nothing is cloned. Failure      before the clone: nothing is left. After it (no record
- * could be written, a phase of the child failed): `failed`, the attempt ends like any other,
- * without an `exited` event.
+ * Happy path   FIFOs, clone, start record, held by the anchor, go byte; the child's status pipe
+ *              ends without a report: `started`.
+ * Refused      the task is closed; an attempt of it lives; a later attempt is known.
+ * Repeated     the id is known: its entry (or its failure) is the answer, nothing is cloned.
+ * Failure      before the clone: nothing is left. After it (no record could be written, a phase
+ *              of the child failed): `failed` once the child has ended, and no `exited` event.
  */
 #include <errno.h>
 #include <signal.h>

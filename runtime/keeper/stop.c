@@ -3,8 +3,9 @@
  *
  * Our own child      pidfd readable: look, record, reap (reap.h).
  * An adopted one     (a keeper before us cloned it) the anchor reaps and records: its record is
- * awaited. Where nobody of ours is its ancestor any more, kernels from 6.15 on tell the code by the
- * pidfd after pid 1 has reaped; else it is reported as unknown, never as 0.
+ *                    awaited. Where nobody of ours is its ancestor any more, kernels from 6.15
+ *                    on tell the code by the pidfd after pid 1 has reaped; else it is reported
+ *                    as unknown, never as 0.
  */
 #include <errno.h>
 #include <poll.h>
