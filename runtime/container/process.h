@@ -3,7 +3,8 @@
  * and an exec have in common (arguments, user, confinement, stdio, the pipes to the keeper).
  *
  * Role     process__init() runs in the keeper and makes the arrays that execve needs, so that the
- * child needs no heap; everything else runs in the child. Thread   [keeper], [child].
+ *          child needs no heap; everything else runs in the child.
+ * Thread   [keeper], [child].
  */
 #ifndef ORLOP_CONTAINER_PROCESS_H
 #define ORLOP_CONTAINER_PROCESS_H

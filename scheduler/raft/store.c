@@ -5,7 +5,11 @@
  *
  * Failure: the raft_apply is refused or fails as a whole -> every proposal of the batch gets the
  * code. A full disk is looked for before raft sees the batch (0.15 crashes on ENOSPC with two
- * appends in flight, with one it answers cleanly). */
+ * appends in flight, with one it answers cleanly).
+ *
+ * An entry is {u64 length, bytes, zeros up to a whole word}: raft 0.15 writes entries in whole
+ * words and reads back exact lengths, so that behind an entry of another length it would take the
+ * rest of the segment for a torn write and drop it, acknowledged or not. */
 #include "store.h"
 
 #include <errno.h>
@@ -76,11 +80,34 @@ static void finish_all(struct store *s, struct list *from, int status) {
     while (!list_empty(from)) finish(s, from, status, 0);
 }
 
+enum { WORD = 8 };
+
+static size_t entry_size(size_t len) {
+    return WORD + (len + WORD - 1) / WORD * WORD;
+}
+
+static void entry_fill(uint8_t *entry, const uint8_t *data, size_t len) {
+    uint64_t head = len;
+    memset(entry, 0, entry_size(len));
+    memcpy(entry, &head, sizeof head);
+    if (len) memcpy(entry + WORD, data, len);
+}
+
+/* The bytes inside; a length that does not fit is of a damaged entry, which applies as nothing. */
+static const uint8_t *entry_data(const struct raft_buffer *buf, size_t *ret_len) {
+    uint64_t head = 0;
+    if (buf->len >= WORD) memcpy(&head, buf->base, sizeof head);
+    *ret_len = buf->len >= WORD && head <= buf->len - WORD ? (size_t) head : 0;
+    return (const uint8_t *) buf->base + (buf->len >= WORD ? WORD : 0);
+}
+
 static int fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void **result) {
     struct store *s = fsm->data;
     uint64_t idx = raft_last_applied(&s->raft) + 1;
     *result = NULL;
-    s->ops->apply(s->ctx, idx, buf->base, buf->len);
+    size_t len;
+    const uint8_t *data = entry_data(buf, &len);
+    s->ops->apply(s->ctx, idx, data, len);
     if (s->in_flight && idx >= s->flight_idx && !list_empty(&s->flight)) {
         ensure(idx == s->flight_idx);
         s->flight_idx++;
@@ -156,10 +183,10 @@ static unsigned take_batch(struct store *s, struct raft_buffer *bufs) {
     while (n < BATCH_MAX && !list_empty(&s->queue)) {
         struct proposal *p = list_entry(s->queue.next, struct proposal, in_queue);
         if (n && bytes + p->len > BATCH_BYTES_MAX) break;
-        void *copy = raft_malloc(p->len ? p->len : 1);
+        void *copy = raft_malloc(entry_size(p->len));
         if (!copy) break;
-        memcpy(copy, p->data, p->len);
-        bufs[n++] = (struct raft_buffer){copy, p->len};
+        entry_fill(copy, p->data, p->len);
+        bufs[n++] = (struct raft_buffer){copy, entry_size(p->len)};
         bytes += p->len;
         list_del(&p->in_queue);
         list_add_tail(&s->flight, &p->in_queue);

@@ -37,13 +37,13 @@ static void free_node(struct node *n) {
 
 void state_fini(struct state *s) {
     void *value;
+    for (size_t i = 0; (value = index_next(&s->networks, &i));) state__free_network(value);
     for (size_t i = 0; map_next(&s->apps, &i, NULL, &value);) {
         struct app *a = value;
         void *svc;
         for (size_t k = 0; map_next(&a->services, &k, NULL, &svc);) free_service(svc);
         state__free_app(a);
     }
-    for (size_t i = 0; (value = index_next(&s->networks, &i));) state__free_network(value);
     for (size_t i = 0; map_next(&s->nodes, &i, NULL, &value);) free_node(value);
     for (size_t i = 0; (value = index_next(&s->addresses, &i));) mem_free(value);
     list_each_safe (it, &s->clients_by_age)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -333,12 +334,12 @@ static void test_spawn_users_that_do_not_exist_are_named(void **state) {
 static void test_spawn_workdir_outside_is_refused_r2(void **state) {
     (void) state;
     need_rig();
-    int leak = open("/", O_RDONLY | O_DIRECTORY); /* NOLINT: the point of it */
     for (int fd = 3; fd < 40; fd++) {
         struct rig_spec s;
         char cwd[40];
         snprintf(cwd, sizeof cwd, "/proc/self/fd/%d", fd);
         rig_spec_init(&rig, &s, SH("ls"));
+        s.fds[s.n_fds++] = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* the child keeps it */
         s.spec.cwd = cwd;
         rig_run(&rig, &s, &res);
         rig_spec_fini(&s);
@@ -347,7 +348,6 @@ static void test_spawn_workdir_outside_is_refused_r2(void **state) {
             assert_has(res.out, "home\n"); /* the container's own root, nothing else */
         if (res.failed == 0) assert_not(res.out, "boot\n");
     }
-    fd_close(&leak);
 }
 
 static void test_spawn_root_with_odd_folders_is_refused_r6(void **state) {
@@ -513,6 +513,47 @@ static void test_spawn_without_go_runs_nothing(void **state) {
     assert_int_equal(res.failed, 0);
     assert_string_equal(res.out, "");
     assert_true(WIFEXITED(res.status) && WEXITSTATUS(res.status) == 127);
+}
+
+/* A waiting child must not hold the pipes of another: when the keeper dies, all end. */
+static void test_spawn_waiting_children_do_not_hold_each_other(void **state) {
+    (void) state;
+    need_rig();
+    struct rig_spec s[2];
+    struct container_process p[2];
+    for (int i = 0; i < 2; i++) {
+        rig_spec_init(&rig, &s[i], SH("echo ran"));
+        assert_int_equal(rig_spawn(&rig, &s[i], &p[i], NULL), 0);
+    }
+    for (int i = 0; i < 2; i++) {
+        fd_close(&p[i].go_fd);
+        memset(&res, 0, sizeof res);
+        rig_finish(&rig, &p[i], &res); /* hangs if the other has the pipe */
+        assert_true(WIFEXITED(res.status) && WEXITSTATUS(res.status) == 127);
+        assert_string_equal(res.out, "");
+        rig_spec_fini(&s[i]);
+    }
+}
+
+static void test_spawn_reports_ready_when_asked(void **state) {
+    (void) state;
+    need_rig();
+    struct rig_spec s;
+    struct container_process p;
+    struct container_report rep;
+    struct container_host host = {.cgroup_parent = rig.cgroup_parent, .report_ready = true};
+    rig_spec_init(&rig, &s, SH("echo ran"));
+    assert_int_equal(
+        container_spawn(&s.spec, s.fds, s.n_fds, &host, rig.out_path, rig.err_path, &p, NULL), 0);
+    struct pollfd pf = {.fd = p.status_fd, .events = POLLIN};
+    assert_int_equal(poll(&pf, 1, -1), 1);
+    assert_int_equal(read(p.status_fd, &rep, sizeof rep), sizeof rep);
+    assert_int_equal(rep.error, 0);
+    assert_string_equal(rep.phase, "ready");
+    memset(&res, 0, sizeof res);
+    rig_finish(&rig, &p, &res);
+    rig_spec_fini(&s);
+    assert_string_equal(res.out, "ran\n");
 }
 
 static void read_master(int master, char *buf, size_t size, const char *until) {
@@ -932,7 +973,19 @@ static void test_exec_missing_program_is_reported(void **state) {
     end_sleeper(&s, &p);
 }
 
+/* As the keeper has them: an ignored and a blocked signal, which no workload may inherit. */
+static void odd_signals(void) {
+    sigset_t some;
+    const struct sigaction ignore = {.sa_handler = SIG_IGN};
+    (void) sigaction(SIGPIPE, &ignore, NULL);
+    sigemptyset(&some);
+    sigaddset(&some, SIGTERM);
+    sigaddset(&some, SIGCHLD);
+    (void) sigprocmask(SIG_BLOCK, &some, NULL);
+}
+
 int main(void) {
+    odd_signals();
     cannot = rig_set_up(&rig);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_spawn_shell_is_pid_one_with_own_name),
@@ -953,6 +1006,8 @@ int main(void) {
         cmocka_unit_test(test_spawn_targets_cannot_leave_the_root_r8),
         cmocka_unit_test(test_spawn_init_reaps_forwards_and_passes_the_code),
         cmocka_unit_test(test_spawn_without_go_runs_nothing),
+        cmocka_unit_test(test_spawn_waiting_children_do_not_hold_each_other),
+        cmocka_unit_test(test_spawn_reports_ready_when_asked),
         cmocka_unit_test(test_spawn_terminal_is_the_containers_own),
         cmocka_unit_test(test_spawn_seccomp_is_loaded_last),
         cmocka_unit_test(test_spawn_init_hides_its_executable_r1),

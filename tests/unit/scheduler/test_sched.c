@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The whole scheduler: process, log on disk, api.sock, a client and a pretending agent. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+
+#include "manifest_text.h"
+#include "rig.h"
+#include "runtime/base/str.h"
+
+static int setup(void **state) {
+    static struct rig r;
+    rig_start(&r);
+    *state = &r;
+    return 0;
+}
+
+static int teardown(void **state) {
+    rig_stop(*state);
+    return 0;
+}
+
+/* --- requests
+ * ------------------------------------------------------------------------------------------- */
+
+static void apply_shop(struct rig *r, const char *replicas, uint64_t number, struct err *err,
+                       uint64_t *ret_revision) {
+    struct manifest_text m;
+    manifest_text_init(&m);
+    char rep[32];
+    snprintf(rep, sizeof rep, "replicas=%s", replicas);
+    char net[] = "network", key[] = "default", vol[] = "volume", data[] = "data";
+    char *n[] = {net, key}, *v[] = {vol, data};
+    manifest_text_add(&m, n, 2);
+    manifest_text_add(&m, v, 2);
+    char s1[] = "service", db[] = "db", dbnet[] = "net=default", mount[] = "mount=data:/data";
+    char *d[] = {s1, db, dbnet, mount};
+    manifest_text_add(&m, d, 4);
+    char s2[] = "service", web[] = "web", webnet[] = "net=default", needs[] = "needs=db:started";
+    char *w[] = {s2, web, rep, webnet, needs};
+    manifest_text_add(&m, w, 5);
+    Orlop__AppApplyRequest q = ORLOP__APP_APPLY_REQUEST__INIT;
+    Orlop__RequestId id = rig_request_id(r);
+    if (number) id.number = number;
+    q.request = &id;
+    q.app = manifest_text_app(&m, "shop");
+    q.remove_orphans = true;
+    struct arena a;
+    arena_init(&a, 1 << 20);
+    *err = (struct err){0};
+    Orlop__AppApplyAnswer *ans = rig_call(r, ORLOP__METHOD__APP_APPLY, &q.base,
+                                          &orlop__app_apply_answer__descriptor, &a, err);
+    if (ans) *ret_revision = ans->revision;
+    arena_fini(&a);
+    manifest_text_fini(&m);
+}
+
+/* Of the shop: services settled, exists. */
+static bool shop_is(struct rig *r, bool exists, size_t settled) {
+    struct arena a;
+    arena_init(&a, 4 << 20);
+    Orlop__AppStatusRequest q = ORLOP__APP_STATUS_REQUEST__INIT;
+    q.app = "shop";
+    Orlop__AppStatusAnswer *s = rig_call(r, ORLOP__METHOD__APP_STATUS, &q.base,
+                                         &orlop__app_status_answer__descriptor, &a, NULL);
+    size_t n = 0;
+    for (size_t i = 0; s && i < s->n_services; i++) n += s->services[i]->settled ? 1 : 0;
+    bool is = s && s->exists == (protobuf_c_boolean) exists && n == settled;
+    arena_fini(&a);
+    return is;
+}
+
+static bool wait_shop(struct rig *r, bool exists, size_t settled) {
+    uint64_t until = uv_hrtime() + (uint64_t) RIG_DEADLINE_MS * 1000000;
+    while (!shop_is(r, exists, settled))
+        if (uv_hrtime() > until) return false;
+    return true;
+}
+
+static bool web_serves_three(struct rig *r) {
+    return (uintptr_t) map_get(&r->services, "web") == 4;
+}
+
+static void remove_shop(struct rig *r) {
+    struct arena a;
+    arena_init(&a, 1 << 20);
+    Orlop__AppRemoveRequest q = ORLOP__APP_REMOVE_REQUEST__INIT;
+    Orlop__RequestId id = rig_request_id(r);
+    q.request = &id;
+    q.app = "shop";
+    q.volumes = true;
+    assert_non_null(rig_call(r, ORLOP__METHOD__APP_REMOVE, &q.base,
+                             &orlop__write_answer__descriptor, &a, NULL));
+    arena_fini(&a);
+}
+
+/* --- tests
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static void test_app_runs_and_goes(void **state) {
+    struct rig *r = *state;
+    struct err err;
+    uint64_t revision = 0;
+    rig_dial_agent(r);
+    apply_shop(r, "3", 0, &err, &revision);
+    assert_int_equal(err.code, 0);
+    assert_int_equal(revision, 1);
+    assert_true(wait_shop(r, true, 2));
+    assert_true(rig_until(r, web_serves_three));
+    assert_int_equal(map_len(&r->tasks), 4);
+    assert_int_equal(r->fulls, 1);
+    assert_true(r->commits > 0);
+    remove_shop(r);
+    assert_true(wait_shop(r, false, 0));
+    assert_int_equal(map_len(&r->tasks), 0);
+    assert_non_null(map_get(&r->volumes_gone, "shop_data"));
+}
+
+static size_t task_ids(const struct rig *r, char ids[4][64]) {
+    size_t n = 0;
+    const char *id;
+    for (size_t i = 0; n < 4 && map_next(&r->tasks, &i, &id, NULL); n++)
+        snprintf(ids[n], 64, "%s", id);
+    return n;
+}
+
+static void test_kill_loses_nothing_acknowledged(void **state) {
+    struct rig *r = *state;
+    struct err err;
+    uint64_t revision = 0;
+    rig_dial_agent(r);
+    apply_shop(r, "3", 0, &err, &revision);
+    assert_true(wait_shop(r, true, 2));
+    assert_true(rig_until(r, web_serves_three));
+    char ids[4][64];
+    size_t n = task_ids(r, ids);
+    rig_kill_scheduler(r);
+    rig_run_scheduler(r);
+    assert_true(shop_is(r, true, 2)); /* before anybody asks for anything */
+    /* The same request again: the same answer, nothing done twice. */
+    revision = 0;
+    apply_shop(r, "3", r->requests, &err, &revision);
+    assert_int_equal(err.code, 0);
+    assert_int_equal(revision, 1);
+    assert_true(wait_shop(r, true, 2));
+    assert_int_equal(map_len(&r->tasks), 4);
+    for (size_t i = 0; i < n; i++) assert_non_null(map_get(&r->tasks, ids[i]));
+    apply_shop(r, "1", 0, &err, &revision);
+    assert_int_equal(revision, 2);
+    assert_true(wait_shop(r, true, 2));
+}
+
+static void test_broken_app_is_refused_with_a_sentence(void **state) {
+    struct rig *r = *state;
+    struct err err;
+    uint64_t revision = 0;
+    apply_shop(r, "10001", 0, &err, &revision);
+    assert_int_equal(err.code, -EINVAL);
+    assert_string_equal(err.text, "service web: 10001 replicas; at most 10000");
+    assert_int_equal(revision, 0);
+}
+
+static void test_why_without_a_node_says_so(void **state) {
+    struct rig *r = *state;
+    struct err err;
+    uint64_t revision = 0;
+    apply_shop(r, "2", 0, &err, &revision);
+    struct arena a;
+    arena_init(&a, 1 << 20);
+    Orlop__WhyRequest q = ORLOP__WHY_REQUEST__INIT;
+    q.app = "shop";
+    q.subject = "web";
+    Orlop__WhyAnswer *w;
+    do w = rig_call(r, ORLOP__METHOD__WHY, &q.base, &orlop__why_answer__descriptor, &a, &err);
+    while (w && w->n_lines < 4); /* until the plan has made the tasks */
+    assert_non_null(w);
+    if (!w) return; /* for the compiler: the assertion jumps */
+    assert_false(w->healthy);
+    assert_string_equal(w->lines[0], "shop-db-1: no node has joined yet: is an agent running?");
+    assert_string_equal(w->lines[2], "web waits for db to start: it is pending");
+    arena_fini(&a);
+}
+
+static void test_exec_and_logs_reach_the_agent(void **state) {
+    struct rig *r = *state;
+    struct err err;
+    uint64_t revision = 0;
+    rig_dial_agent(r);
+    apply_shop(r, "3", 0, &err, &revision);
+    assert_true(wait_shop(r, true, 2));
+    struct arena a;
+    arena_init(&a, 1 << 20);
+    Orlop__ExecRequest e = ORLOP__EXEC_REQUEST__INIT;
+    e.app = "shop";
+    e.service = "web";
+    e.slot = 2;
+    Orlop__ExecOutput *out =
+        rig_call(r, ORLOP__METHOD__EXEC, &e.base, &orlop__exec_output__descriptor, &a, &err);
+    assert_non_null(out);
+    assert_int_equal(out->exit->code, 42);
+    struct fake_task *t = map_get(&r->tasks, r->exec_task);
+    assert_non_null(t);
+    assert_int_equal(t->slot, 2);
+    Orlop__LogsRequest l = ORLOP__LOGS_REQUEST__INIT;
+    l.app = "shop";
+    l.tail = -1;
+    Orlop__LogBatch *b =
+        rig_call(r, ORLOP__METHOD__LOGS, &l.base, &orlop__log_batch__descriptor, &a, &err);
+    assert_non_null(b);
+    assert_int_equal(r->asked_logs, 4);
+    assert_true(str_starts(b->lines[0]->name, "shop-"));
+    arena_fini(&a);
+}
+
+static bool node_down_seen(struct rig *r) {
+    struct arena a;
+    arena_init(&a, 4 << 20);
+    Orlop__Empty q = ORLOP__EMPTY__INIT;
+    Orlop__NodeListAnswer *n = rig_call(r, ORLOP__METHOD__NODE_LIST, &q.base,
+                                        &orlop__node_list_answer__descriptor, &a, NULL);
+    bool down = n && n->n_nodes == 1 && str_eq(n->nodes[0]->state, "down");
+    arena_fini(&a);
+    return down;
+}
+
+static void test_silent_node_is_down_and_comes_back_with_its_tasks(void **state) {
+    struct rig *r = *state;
+    struct err err;
+    uint64_t revision = 0;
+    rig_dial_agent(r);
+    apply_shop(r, "3", 0, &err, &revision);
+    assert_true(wait_shop(r, true, 2));
+    rig_hang_up_agent(r);
+    uint64_t until = uv_hrtime() + (uint64_t) RIG_DEADLINE_MS * 1000000;
+    while (!node_down_seen(r)) assert_true(uv_hrtime() < until);
+    assert_true(wait_shop(r, true, 0));
+    rig_dial_agent(r);
+    assert_true(wait_shop(r, true, 2));
+    assert_int_equal(map_len(&r->tasks), 4);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_app_runs_and_goes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_kill_loses_nothing_acknowledged, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_broken_app_is_refused_with_a_sentence, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_why_without_a_node_says_so, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_exec_and_logs_reach_the_agent, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_silent_node_is_down_and_comes_back_with_its_tasks,
+                                        setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
