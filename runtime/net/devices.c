@@ -306,10 +306,32 @@ static int collect_uplinks(struct devices *d, const struct snapshot *s, struct b
     return 0;
 }
 
+/* An address of the host (a VPN that came up, say) inside a network's subnet: its neighbours and
+ * our tasks get in each other's way. The network goes on; the owner of the host has to decide. */
+static void find_conflict(struct devices *d, const struct snapshot *s,
+                          const struct net__state *want) {
+    char ip[STR_IPV4_MAX];
+    d->conflict[0] = 0;
+    for (size_t i = 0; i < s->n_addresses; i++) {
+        const struct netlink_address *a = &s->addresses[i];
+        const struct netlink_link *l = link_indexed(s, a->index);
+        if (!l || (l->group & 0xffff0000) == NET__GROUP_BASE) continue;
+        for (size_t k = 0; k < want->n_networks; k++) {
+            const struct net__network *n = &want->networks[k];
+            uint32_t shorter = n->prefix_len < a->prefix_len ? n->prefix_len : a->prefix_len;
+            if (shorter > 0 && (n->subnet ^ a->address) >> (32 - shorter) != 0) continue;
+            snprintf(d->conflict, sizeof d->conflict,
+                     "%s of %s (/%u) is in the subnet of network %u: choose another address pool",
+                     str_from_ipv4(a->address, ip), l->name, a->prefix_len, n->id & 0xffff);
+        }
+    }
+}
+
 int devices_ensure(struct devices *d, const struct net_config *cfg, const struct net__state *want,
                    struct buf *log, struct err *err) {
     struct snapshot s = {0};
     int r = snapshot_take(d, &s, err);
+    if (r == 0) find_conflict(d, &s, want);
     if (r == 0) r = ensure_pools(d, cfg, log, err);
     for (size_t i = 0; r == 0 && i < want->n_networks; i++)
         r = ensure_gateway(d, &s, &want->networks[i], log, err);

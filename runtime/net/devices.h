@@ -20,6 +20,7 @@ struct devices {
     const char *record;                           /* borrowed from net_config; NULL = none */
     struct net__uplink uplinks[NET__UPLINKS_MAX]; /* we made them forward; sorted */
     size_t n_uplinks;
+    char conflict[128]; /* a device of the host that lives in a subnet of ours; "" = none */
 };
 
 must_use int devices_open(struct devices *d, const struct net_config *cfg, struct err *err);

@@ -160,9 +160,13 @@ static bool same_networks(const struct net__state *a, const struct net__state *b
 
 static int ensure_devices(struct net *n, const struct net__state *want, struct buf *log,
                           struct err *err) {
+    char before[sizeof n->devices.conflict];
+    memcpy(before, n->devices.conflict, sizeof before);
     n->dirty.devices = false;
     int r = devices_ensure(&n->devices, &n->cfg, want, log, err);
     if (r < 0) n->dirty.devices = true;
+    if (n->devices.conflict[0] && !str_eq(before, n->devices.conflict))
+        report(n, n->devices.conflict);
     return r;
 }
 

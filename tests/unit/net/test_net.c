@@ -543,6 +543,15 @@ static void test_task_route_deleted_is_made_again(void **state) {
     assert_true(fd >= 0);
 }
 
+static void test_host_address_in_a_subnet_of_ours_is_said(void **state) {
+    (void) state;
+    world_local_address(IP(10, 80, 1, 7));
+    dispatch_for(said_something);
+    assert_string_equal(w.said,
+                        "10.80.1.7 of lo (/32) is in the subnet of network 1: choose another "
+                        "address pool");
+}
+
 static void test_forwarding_switched_off_is_restored(void **state) {
     (void) state;
     world_sysctl("/proc/sys/net/ipv4/conf/up0/forwarding", "0");
@@ -647,13 +656,18 @@ static void test_next_agent_takes_over(void **state) {
 static void test_teardown_leaves_nothing(void **state) {
     (void) state;
     struct err err = {0};
+    auto_free char *before = NULL;
+    auto_free char *routes = NULL;
+    size_t n;
+    assert_int_equal(fd_read_file(AT_FDCWD, "/proc/net/route", 1 << 20, &before, &n), 0);
+    assert_non_null(strstr(before, "\t0000500A"));
+    assert_non_null(strstr(before, "\t0000600A"));
+    assert_int_equal(access(w.record, F_OK), 0);
     assert_int_equal(net_teardown(w.net, &err), 0);
     auto_free char *text = ruleset();
     assert_string_equal(text, "");
     assert_int_equal(world_count_links("ol"), 0);
     assert_string_equal(world_read_sysctl("/proc/sys/net/ipv4/conf/up0/forwarding"), "0");
-    auto_free char *routes = NULL;
-    size_t n;
     assert_int_equal(fd_read_file(AT_FDCWD, "/proc/net/route", 1 << 20, &routes, &n), 0);
     assert_null(strstr(routes, "\t0000500A")); /* 10.80.0.0 */
     assert_null(strstr(routes, "\t0000600A")); /* 10.96.0.0 */
@@ -689,6 +703,7 @@ int main(void) {
         T(test_apply_after_unnoticed_flush_loads_everything),
         T(test_gateway_device_deleted_is_made_again),
         T(test_task_route_deleted_is_made_again),
+        T(test_host_address_in_a_subnet_of_ours_is_said),
         T(test_forwarding_switched_off_is_restored),
         T(test_host_made_a_router_by_others_stays_one),
         T(test_established_counts_and_forget_forgets),
