@@ -35,6 +35,7 @@ struct net {
     struct conntrack conntrack;
     struct net__state *loaded; /* what the kernel holds, if nobody touched it */
     bool whole;                /* the tables are not known to be ours: load all of it */
+    bool applied;              /* before the first view, what an earlier agent left is right */
     struct watch_events dirty; /* to repair */
     int64_t repair_after_mono_ms;
     struct buf text;
@@ -183,6 +184,7 @@ static int replace(struct net *n, struct net__state *wanted, struct err *err) {
     if (r < 0) return r;
     net__state_free(n->loaded);
     n->loaded = wanted;
+    n->applied = true;
     return 0;
 }
 
@@ -255,9 +257,13 @@ static int repair_tables(struct net *n, struct err *err) {
     return 0;
 }
 
+static bool wants_repair(const struct net *n) {
+    return n->applied && (n->dirty.tables || n->dirty.devices);
+}
+
 static void repair(struct net *n) {
     int64_t now = clock_mono_ms();
-    if ((!n->dirty.tables && !n->dirty.devices) || now < n->repair_after_mono_ms) return;
+    if (!wants_repair(n) || now < n->repair_after_mono_ms) return;
     struct err err = {0};
     int r = n->dirty.tables ? repair_tables(n, &err) : 0;
     if (r == 0 && n->dirty.devices) r = repair_devices(n, &err);
@@ -282,7 +288,7 @@ void net_dispatch(struct net *n) {
 
 int net_timeout_ms(const struct net *n, int64_t now_mono_ms) {
     int64_t due = net__state_trim_due(n->loaded);
-    if ((n->dirty.tables || n->dirty.devices) && (due < 0 || n->repair_after_mono_ms < due))
+    if (wants_repair(n) && (due < 0 || n->repair_after_mono_ms < due))
         due = n->repair_after_mono_ms;
     if (due < 0) return -1;
     return due <= now_mono_ms ? 0 : (int) (due - now_mono_ms);
@@ -325,5 +331,6 @@ int net_teardown(struct net *n, struct err *err) {
     watch_drain(&n->watch, &n->dirty); /* our own doing */
     n->dirty = (struct watch_events){0};
     n->whole = true;
+    n->applied = false;
     return r;
 }

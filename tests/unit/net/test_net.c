@@ -645,7 +645,13 @@ static void test_next_agent_takes_over(void **state) {
     assert_int_equal(s.failures, 0); /* without an agent */
     assert_int_equal(net_open(&cfg, &w.net, &err), 0);
     s = ask(w.task[A1], SOCK_STREAM, VIP_WEB, 80, 10);
-    assert_int_equal(s.failures, 0); /* before it knows anything */
+    assert_int_equal(s.failures, 0);       /* before it knows anything */
+    world_local_address(IP(10, 97, 0, 1)); /* nor does it repair what it does not know */
+    assert_int_equal(nft_run_cmd_from_buffer(w.stranger, "add set inet orlop x { type mark; }"), 0);
+    net_dispatch(w.net);
+    assert_int_equal(world_count_links("olg"), 3);
+    s = ask(w.task[A1], SOCK_STREAM, VIP_WEB, 80, 10);
+    assert_int_equal(s.failures, 0);
     apply(w.view);
     s = ask(w.task[A1], SOCK_STREAM, VIP_WEB, 80, 10);
     assert_int_equal(s.failures, 0);
