@@ -7,10 +7,17 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "anchor.h"
 #include "runtime/base/buf.h"
+#include "runtime/base/clock.h"
 #include "runtime/base/mem.h"
 
-enum { CONNECT_MS = 5000, CLIENT_ID_BYTES = 16 };
+enum {
+    CONNECT_MS = 5000,
+    RESTART_MS = 10000, /* the anchor starts a scheduler that died again within this */
+    RETRY_MS = 200,
+    CLIENT_ID_BYTES = 16,
+};
 
 struct client {
     uv_loop_t loop;
@@ -19,19 +26,13 @@ struct client {
     uv_timer_t timer;
     uv_signal_t signals[2];
     bool has_signals;
-    bool timer_fired, interrupted, lost, gone;
+    bool timer_fired, interrupted, gone;
+    unsigned patience_ms;
     unsigned dial_failures;
-    struct err dial_err, lost_err;
+    struct err dial_err;
     uint8_t id[CLIENT_ID_BYTES];
     uint64_t requests;
 };
-
-static void on_down(void *ctx, struct bus_conn *conn, const struct err *why) {
-    struct client *c = ctx;
-    (void) conn;
-    c->lost = true;
-    c->lost_err = *why;
-}
 
 static void on_dial_failed(void *ctx, struct bus_conn *conn, const struct err *why) {
     struct client *c = ctx;
@@ -40,7 +41,7 @@ static void on_dial_failed(void *ctx, struct bus_conn *conn, const struct err *w
     c->dial_err = *why;
 }
 
-static const struct bus_conn_ops conn_ops = {NULL, on_down, NULL, on_dial_failed};
+static const struct bus_conn_ops conn_ops = {NULL, NULL, NULL, on_dial_failed};
 
 static void on_timer(uv_timer_t *t) {
     struct client *c = t->data;
@@ -71,6 +72,7 @@ static int setup(struct cli *cli, struct client *c, struct err *err) {
 
 int client_try_open(struct cli *cli, unsigned wait_ms, struct client **ret, struct err *err) {
     struct client *c = need(mem_zalloc(sizeof *c));
+    c->patience_ms = RESTART_MS;
     int r = setup(cli, c, err);
     if (r < 0) {
         client_close(c);
@@ -95,6 +97,8 @@ int client_open(struct cli *cli, struct client **ret) {
     int r = cli_paths(cli);
     if (r) return r;
     r = client_try_open(cli, 0, ret, &err);
+    if ((r == -ENOENT || r == -ECONNREFUSED) && anchor_holder(&cli->paths, "anchor") > 0)
+        r = client_try_open(cli, RESTART_MS, ret, &err); /* the scheduler is being started again */
     if (r == 0) return 0;
     char path[PATHS_FULL_MAX];
     paths_run(&cli->paths, "api.sock", path);
@@ -158,8 +162,12 @@ bool client_interrupted(const struct client *c) {
 
 int client_wait(struct client *c, unsigned ms) {
     arm(c, ms);
-    while (!c->timer_fired && !c->interrupted && !c->lost) client_turn(c);
-    return c->interrupted ? -EINTR : c->lost ? -ECONNRESET : 0;
+    while (!c->timer_fired && !c->interrupted) client_turn(c);
+    return c->interrupted ? -EINTR : 0;
+}
+
+void client_set_patience(struct client *c, unsigned ms) {
+    c->patience_ms = ms;
 }
 
 /* --- calls ---------------------------------------------------------------------------------- */
@@ -205,7 +213,7 @@ int client_stream(struct client *c, uint32_t method, const ProtobufCMessage *req
     }
     if (k.stopped) return err_say(err, k.stopped, "interrupted");
     if (k.err.code == 0) return 0;
-    if (k.err.code == -ECONNRESET && c->lost)
+    if (k.err.code == -ECONNRESET && !bus_conn_is_up(c->conn))
         return err_say(err, -ECONNRESET, "lost the connection to the scheduler: %s", k.err.text);
     return err_say(err, k.err.code, "%s", k.err.text[0] ? k.err.text : err_text(k.err.code));
 }
@@ -215,9 +223,9 @@ static int collect(void *ctx, const uint8_t *body, size_t len) {
 }
 
 /* Messages of one type put behind each other are one message, repeated fields joined. */
-int client_try(struct client *c, uint32_t method, const ProtobufCMessage *request,
-               const ProtobufCMessageDescriptor *desc, struct arena *a, void **ret,
-               struct err *err) {
+static int ask_once(struct client *c, uint32_t method, const ProtobufCMessage *request,
+                    const ProtobufCMessageDescriptor *desc, struct arena *a, void **ret,
+                    struct err *err) {
     struct buf all;
     buf_init(&all, CLIENT_ANSWER_MAX);
     int r = client_stream(c, method, request, collect, &all, err);
@@ -227,6 +235,30 @@ int client_try(struct client *c, uint32_t method, const ProtobufCMessage *reques
     }
     buf_fini(&all);
     return r;
+}
+
+/* Reading may be repeated, and a write that carries its RequestId: it is done once. */
+static bool is_repeatable(uint32_t method) {
+    return method != ORLOP__METHOD__IMAGE_REMOVE && method != ORLOP__METHOD__VOLUME_REMOVE;
+}
+
+/* It is starting, or was restarted: not a refusal. */
+static bool is_passing(const struct client *c, uint32_t method, int code) {
+    if (code == -EAGAIN) return true;
+    bool lost = (code == -ECONNRESET || code == -ENOTCONN) && !bus_conn_is_up(c->conn);
+    return lost && is_repeatable(method);
+}
+
+int client_try(struct client *c, uint32_t method, const ProtobufCMessage *request,
+               const ProtobufCMessageDescriptor *desc, struct arena *a, void **ret,
+               struct err *err) {
+    int64_t deadline = clock_mono_ms() + c->patience_ms;
+    for (;;) {
+        int r = ask_once(c, method, request, desc, a, ret, err);
+        if (!is_passing(c, method, r) || clock_mono_ms() >= deadline) return r;
+        r = client_wait(c, RETRY_MS);
+        if (r < 0) return err_say(err, r, "interrupted");
+    }
 }
 
 int client_call(struct client *c, uint32_t method, const ProtobufCMessage *request,

@@ -32,9 +32,10 @@ uv_loop_t *client_loop(struct client *c);
 struct bus_conn *client_conn(struct client *c);
 /* Run the loop once: callbacks, or a wait for the next. */
 void client_turn(struct client *c);
-/* 0, -EINTR when ^C came (after client_catch_interrupt), -ECONNRESET when the connection is gone.
- */
+/* 0, or -EINTR when ^C came (after client_catch_interrupt). */
 int client_wait(struct client *c, unsigned ms);
+/* How long client_try goes on asking a scheduler that starts or is being restarted (10 s). */
+void client_set_patience(struct client *c, unsigned ms);
 /* From now on ^C and SIGTERM do not end the process but the present and every later wait and call.
  */
 void client_catch_interrupt(struct client *c);

@@ -48,28 +48,40 @@ static bool node_is_up(struct client *c) {
     return up;
 }
 
-static bool has_ended(int pidfd) {
-    struct pollfd f = {.fd = pidfd, .events = POLLIN};
-    return pidfd >= 0 && poll(&f, 1, 0) > 0;
+/* Readable: what may end the waiting. -1 is never. */
+struct ends {
+    int anchor;  /* pidfd */
+    int signals; /* signalfd */
+};
+
+static bool is_readable(int fd) {
+    struct pollfd f = {.fd = fd, .events = POLLIN};
+    return fd >= 0 && poll(&f, 1, 0) > 0;
+}
+
+static bool is_over(const struct ends *e) {
+    return is_readable(e->anchor) || is_readable(e->signals);
 }
 
 /* -1: try again on a new connection. */
-static int watch_start(struct client *c, int pidfd, int64_t deadline) {
+static int watch_start(struct client *c, const struct ends *e, int64_t deadline) {
+    client_set_patience(c, 0);
     while (clock_mono_ms() < deadline) {
         if (node_is_up(c)) return EXIT_OK;
-        if (has_ended(pidfd)) return EXIT_FAILED;
-        if (client_wait(c, RETRY_MS) == -ECONNRESET) return -1;
+        if (is_over(e)) return EXIT_FAILED;
+        (void) client_wait(c, RETRY_MS); /* nobody catches ^C in there */
+        if (!bus_conn_is_up(client_conn(c))) return -1;
     }
     return EXIT_FAILED;
 }
 
-/* Until the scheduler answers and a node is up. PIDFD: the anchor, or -1. */
-static int wait_ready(struct cli *cli, int pidfd) {
+/* Until the scheduler answers and a node is up. */
+static int wait_ready(struct cli *cli, const struct ends *e) {
     int64_t deadline = clock_mono_ms() + READY_MS;
     int r = -1;
-    while (r < 0 && clock_mono_ms() < deadline && !has_ended(pidfd)) {
+    while (r < 0 && clock_mono_ms() < deadline && !is_over(e)) {
         struct client *c = NULL;
-        if (client_try_open(cli, RETRY_MS, &c, NULL) == 0) r = watch_start(c, pidfd, deadline);
+        if (client_try_open(cli, RETRY_MS, &c, NULL) == 0) r = watch_start(c, e, deadline);
         client_close(c);
     }
     return r == EXIT_OK ? EXIT_OK : EXIT_FAILED;
@@ -91,25 +103,28 @@ static void say_ready(const struct cli *cli, const char *how) {
 
 /* --- start ---------------------------------------------------------------------------------- */
 
-static int start(struct cli *cli, int *ret_pidfd) {
+/* E->signals is given, E->anchor filled in. */
+static int start(struct cli *cli, struct ends *e) {
     pid_t pid;
-    *ret_pidfd = -1;
     int r = anchor_make_dirs(&cli->paths);
     if (!r) r = anchor_start(&cli->paths, &pid);
     if (r) return r;
-    auto_fd int fd = sys_pidfd_open(pid, 0);
-    if (fd < 0) return cli_fail(EXIT_FAILED, "cannot watch the anchor: %s", err_text(fd));
-    r = wait_ready(cli, fd);
-    if (r) {
-        r = say_not_ready(cli, has_ended(fd));
-        int stopped = anchor_stop(&cli->paths, false, STOP_S); /* nothing half-made stays */
-        return stopped ? stopped : r;
+    e->anchor = sys_pidfd_open(pid, 0);
+    if (e->anchor < 0)
+        return cli_fail(EXIT_FAILED, "cannot watch the anchor: %s", err_text(e->anchor));
+    r = wait_ready(cli, e);
+    if (!r) return 0;
+    if (is_readable(e->signals)) {
+        fprintf(stderr, "\norlop: interrupted; stopping what was started\n");
+        r = EXIT_INTERRUPTED;
+    } else {
+        r = say_not_ready(cli, is_readable(e->anchor));
     }
-    *ret_pidfd = steal_fd(&fd);
-    return 0;
+    int stopped = anchor_stop(&cli->paths, false, STOP_S); /* nothing half-made stays */
+    return stopped ? stopped : r;
 }
 
-/* Block SIGINT and SIGTERM from the start on, so that ^C while starting is not lost. */
+/* From the start on, so that ^C while starting leaves nothing half-made. */
 static int catch_signals(void) {
     sigset_t set;
     sigemptyset(&set);
@@ -121,13 +136,13 @@ static int catch_signals(void) {
     return fd < 0 ? -errno : fd;
 }
 
-static int stay(struct cli *cli, int anchor, int signals, uint32_t timeout_s) {
-    struct pollfd f[] = {{.fd = anchor, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
+static int stay(struct cli *cli, const struct ends *e, uint32_t timeout_s) {
+    struct pollfd f[] = {{.fd = e->anchor, .events = POLLIN}, {.fd = e->signals, .events = POLLIN}};
     while (poll(f, array_len(f), -1) < 0 && errno == EINTR) {
     }
     if (f[0].revents) {
         siginfo_t info = {0};
-        (void) waitid(P_PIDFD, (id_t) anchor, &info,
+        (void) waitid(P_PIDFD, (id_t) e->anchor, &info,
                       WEXITED); /* it is our child; its state is not needed */
         fprintf(stderr, "orlop: it was stopped\n");
         return EXIT_OK;
@@ -137,10 +152,21 @@ static int stay(struct cli *cli, int anchor, int signals, uint32_t timeout_s) {
     return r ? r : EXIT_OK;
 }
 
+static int run_new(struct cli *cli, const struct dev *d, struct ends *e) {
+    e->signals = catch_signals();
+    if (e->signals < 0)
+        return cli_fail(EXIT_FAILED, "cannot catch signals: %s", err_text(e->signals));
+    int r = start(cli, e);
+    if (r) return r;
+    say_ready(cli, d->detach ? "is running" : "is running; ^C stops it");
+    return d->detach ? EXIT_OK : stay(cli, e, d->timeout_s);
+}
+
 static int run(struct cli *cli, const struct dev *d) {
+    struct ends e = {.anchor = -1, .signals = -1};
     pid_t holder = anchor_holder(&cli->paths, "anchor");
     if (holder > 0 && d->detach) {
-        if (wait_ready(cli, -1)) return say_not_ready(cli, false);
+        if (wait_ready(cli, &e)) return say_not_ready(cli, false);
         say_ready(cli, "is running already");
         return EXIT_OK;
     }
@@ -148,12 +174,10 @@ static int run(struct cli *cli, const struct dev *d) {
         return cli_fail(EXIT_FAILED,
                         "orlop is running already (pid %d, %s); 'orlop dev --stop' stops it",
                         (int) holder, cli->paths.run);
-    auto_fd int signals = d->detach ? -1 : catch_signals();
-    auto_fd int anchor = -1;
-    int r = start(cli, &anchor);
-    if (r) return r;
-    say_ready(cli, d->detach ? "is running" : "is running; ^C stops it");
-    return d->detach ? EXIT_OK : stay(cli, anchor, signals, d->timeout_s);
+    int r = run_new(cli, d, &e);
+    fd_close(&e.anchor);
+    fd_close(&e.signals);
+    return r;
 }
 
 /* --- stop ----------------------------------------------------------------------------------- */
@@ -161,9 +185,10 @@ static int run(struct cli *cli, const struct dev *d) {
 /* Sandboxes that --keep left: only an agent can take them down properly, so there must be one
  * first. */
 static int stop_kept(struct cli *cli, uint32_t timeout_s) {
-    auto_fd int anchor = -1;
+    struct ends e = {.anchor = -1, .signals = -1};
     fprintf(stderr, "orlop: only kept containers are running; starting orlop to stop them\n");
-    int r = start(cli, &anchor);
+    int r = start(cli, &e);
+    fd_close(&e.anchor);
     return r ? r : anchor_stop(&cli->paths, false, timeout_s);
 }
 

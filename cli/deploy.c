@@ -109,9 +109,7 @@ static int64_t deadline_of(uint32_t timeout_s) {
 }
 
 static int wait_more(struct client *c) {
-    int r = client_wait(c, POLL_MS);
-    if (r == -ECONNRESET) return cli_fail(EXIT_NOT_RUNNING, "lost the connection to the scheduler");
-    return r == -EINTR ? EXIT_INTERRUPTED : -1;
+    return client_wait(c, POLL_MS) == -EINTR ? EXIT_INTERRUPTED : -1;
 }
 
 int deploy_follow(struct client *c, const struct deploy *d) {
