@@ -182,16 +182,32 @@ int child__find_program(struct child *c, struct err *err) {
     return program__find(&c->process, err);
 }
 
+/* clang-format off */
 const struct child_phase child__start_phases[] = {
-    {"prepare", child__alone},     {"log", stdio__open_fifos},  {"cgroup", join_cgroups},
-    {"network", make_network},     {"mounts", rootfs__private}, {"root", rootfs__attach},
-    {"proc", rootfs__proc},        {"sys", rootfs__sys},        {"cgroup", rootfs__cgroup},
-    {"dev", rootfs__dev},          {"dev", rootfs__console},    {"mounts", mounts__apply},
-    {"workdir", mounts__workdir},  {"masks", masks__apply},     {"oom", child__set_oom_score},
-    {"root", rootfs__pivot},       {"hostname", set_hostname},  {"limits", set_limits},
-    {"user", child__look_up_user}, {"stdio", child__stdio},     {"user", child__become},
+    {"prepare", child__alone},
+    {"log", stdio__open_fifos},
+    {"cgroup", join_cgroups},
+    {"network", make_network},
+    {"mounts", rootfs__private},
+    {"root", rootfs__attach},
+    {"proc", rootfs__proc},
+    {"sys", rootfs__sys},
+    {"cgroup", rootfs__cgroup},
+    {"dev", rootfs__dev},
+    {"dev", rootfs__console},
+    {"mounts", mounts__apply},
+    {"workdir", mounts__workdir},
+    {"masks", masks__apply},
+    {"oom", child__set_oom_score},
+    {"root", rootfs__pivot},
+    {"hostname", set_hostname},
+    {"user", child__look_up_user},
+    {"stdio", child__stdio},
+    {"limits", set_limits},
+    {"user", child__become},
     {"exec", child__find_program},
 };
+/* clang-format on */
 const size_t child__n_start_phases = array_len(child__start_phases);
 
 /* --- running them --- */

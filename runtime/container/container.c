@@ -106,6 +106,8 @@ static int open_pipes(struct spawn_pipes *p, bool with_go, struct err *err) {
     int r = pipe2(p->status, O_CLOEXEC) < 0 ? -errno : 0;
     if (r == 0 && fcntl(p->status[0], F_SETFL, O_NONBLOCK) < 0) r = -errno;
     if (r == 0 && with_go && pipe2(p->go, O_CLOEXEC) < 0) r = -errno;
+    /* The workload's own streams will lie there: nothing that is still needed may. */
+    if (r == 0 && (p->status[0] < 3 || p->status[1] < 3 || (with_go && p->go[0] < 3))) r = -EBADF;
     if (r == 0) return 0;
     spawn__close_pipes(p);
     return err_set(err, r, "make pipes");

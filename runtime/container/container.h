@@ -5,7 +5,8 @@
  *          limits (child.c: the ordered phases as a table), reports over a pipe and waits for
  *          the go byte; container_exec() starts one more process inside. No policy, no names
  *          looked up but users in the container's own /etc/passwd and /etc/group.
- * Thread   [keeper]: single-threaded callers only. libc only; the child uses no heap.
+ * Thread   [keeper]: single-threaded callers only. libc only; the child uses no heap. The caller
+ *          has its own standard streams open: descriptors below 3 are never used for anything.
  * See      README.md; OCI runtime spec 1.0.2, config-linux.md
  */
 #ifndef ORLOP_CONTAINER_H

@@ -103,11 +103,19 @@ static int copy_limits(struct child *c, struct err *err) {
     return 0;
 }
 
+/* clang-format off */
 static const struct child_phase exec_phases[] = {
-    {"prepare", child__alone}, {"cgroup", child__join_tasks}, {"oom", child__set_oom_score},
-    {"namespaces", enter},     {"limits", copy_limits},       {"user", child__look_up_user},
-    {"stdio", child__stdio},   {"user", child__become},       {"exec", child__find_program},
+    {"prepare", child__alone},
+    {"cgroup", child__join_tasks},
+    {"oom", child__set_oom_score},
+    {"namespaces", enter},
+    {"user", child__look_up_user},
+    {"stdio", child__stdio},
+    {"limits", copy_limits},
+    {"user", child__become},
+    {"exec", child__find_program},
 };
+/* clang-format on */
 
 /* --- the keeper's side --- */
 

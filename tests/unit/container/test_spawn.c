@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,6 +20,7 @@
 
 #include "rig.h"
 #include "runtime/base/fd.h"
+#include "runtime/base/mem.h"
 #include "runtime/base/sys.h"
 #include "runtime/container/cgroup.h"
 #include "runtime/container/prepare.h"
@@ -29,6 +31,8 @@ static struct rig_result res;
 
 static void need_rig(void) {
     if (!cannot) return;
+    const char *must = getenv("MUST_WORK");
+    if (must && strstr(must, "root")) fail_msg("MUST_WORK says root, but: %s", cannot);
     print_message("skipped: %s\n", cannot);
     skip();
 }
@@ -707,6 +711,42 @@ static void test_spawn_specs_that_make_no_sense_are_refused(void **state) {
     }
 }
 
+static void test_spawn_without_memory_leaves_nothing(void **state) {
+    (void) state;
+    need_rig();
+    struct rig_spec s;
+    struct container_process p = {.pid = 4711};
+    rig_spec_init(&rig, &s, SH("echo ran"));
+    for (unsigned long nth = 1; nth <= 2; nth++) {
+        struct err e = {.code = 0};
+        mem_fail_after(nth);
+        assert_int_equal(rig_spawn(&rig, &s, &p, &e), -ENOMEM);
+        mem_fail_after(0);
+        assert_int_equal(p.pid, 4711);
+    }
+    run(&s);
+    assert_string_equal(res.out, "ran\n");
+}
+
+static void test_spawn_small_limits_do_not_hurt_the_start(void **state) {
+    (void) state;
+    need_rig();
+    struct rig_spec s;
+    Orlop__SandboxLimit l, *list[] = {&l};
+    orlop__sandbox_limit__init(&l);
+    l.resource = RLIMIT_NOFILE;
+    l.soft = l.hard = 4;
+    rig_spec_init(&rig, &s, SH("ulimit -n"));
+    s.spec.limits = list;
+    s.spec.n_limits = 1;
+    run(&s);
+    assert_int_equal(res.failed, 0);
+    assert_string_equal(res.out, "4\n");
+    rig_spec_init(&rig, &s, SH("ulimit -n"));
+    run(&s);
+    assert_string_equal(res.out, "1024\n");
+}
+
 /* --- races: another container writes to the same volume while this one starts --- */
 
 enum { RACE_STARTS = 40 };
@@ -1014,6 +1054,8 @@ int main(void) {
         cmocka_unit_test(test_spawn_init_with_terminal_has_the_foreground),
         cmocka_unit_test(test_spawn_host_network_is_the_hosts),
         cmocka_unit_test(test_spawn_specs_that_make_no_sense_are_refused),
+        cmocka_unit_test(test_spawn_without_memory_leaves_nothing),
+        cmocka_unit_test(test_spawn_small_limits_do_not_hurt_the_start),
         cmocka_unit_test(test_spawn_races_on_a_volume_stay_inside_r7),
         cmocka_unit_test(test_spawn_links_carry_packets),
         cmocka_unit_test(test_spawn_links_that_clash_fail_as_a_whole),
