@@ -51,7 +51,8 @@ static struct nlmsghdr *begin_dump(void *buf, uint32_t address) {
 
 /* --- parsing --- */
 
-static void parse_tuple(const struct nlattr *tuple, struct conntrack_entry *e) {
+static void parse_tuple(const struct nlattr *tuple, struct conntrack_entry *e,
+                        uint32_t *ret_source) {
     const struct nlattr *part, *a;
     netlink_nested(part, tuple) {
         uint16_t type = mnl_attr_get_type(part);
@@ -60,7 +61,7 @@ static void parse_tuple(const struct nlattr *tuple, struct conntrack_entry *e) {
             uint32_t ip;
             if (type == CTA_TUPLE_IP && mnl_attr_get_type(a) == CTA_IP_V4_SRC &&
                 netlink_u32(a, &ip))
-                e->reply_source = ntohl(ip);
+                *ret_source = ntohl(ip);
             if (type == CTA_TUPLE_PROTO && mnl_attr_get_type(a) == CTA_PROTO_NUM &&
                 mnl_attr_get_payload_len(a) == 1)
                 e->protocol = mnl_attr_get_u8(a);
@@ -87,8 +88,11 @@ int conntrack__parse(const struct nlmsghdr *h, struct conntrack_entry *ret) {
     const struct nlattr *a;
     netlink_attrs(a, h, sizeof *g) {
         uint16_t type = mnl_attr_get_type(a);
-        if (type == CTA_TUPLE_ORIG) e.original = a;
-        if (type == CTA_TUPLE_REPLY) parse_tuple(a, &e);
+        if (type == CTA_TUPLE_ORIG) {
+            e.original = a;
+            parse_tuple(a, &e, &e.source);
+        }
+        if (type == CTA_TUPLE_REPLY) parse_tuple(a, &e, &e.reply_source);
         if (type == CTA_PROTOINFO) parse_state(a, &e);
         if (type == CTA_ID) e.has_id = netlink_u32(a, &e.id);
         if (type == CTA_STATUS && netlink_u32(a, &e.status)) e.status = ntohl(e.status);
@@ -125,10 +129,17 @@ int conntrack_established(struct conntrack *c, uint32_t address, struct err *err
 
 struct forget {
     struct conntrack *c;
-    uint32_t address;
+    uint32_t address, prefix_len; /* 32: of one task, that is by reply source; else a pool */
     enum net_forget what;
     int n;
 };
+
+static bool concerns(const struct forget *f, const struct conntrack_entry *e) {
+    if (f->prefix_len == 32) return e->reply_source == f->address;
+    unsigned shift = 32 - f->prefix_len;
+    return e->reply_source >> shift == f->address >> shift ||
+           e->source >> shift == f->address >> shift;
+}
 
 static bool leaves(const struct conntrack_entry *e, enum net_forget what) {
     if (what == NET_FORGET_ALL || e->protocol != IPPROTO_TCP) return true;
@@ -144,8 +155,7 @@ static int forget_entry(const struct nlmsghdr *h, void *arg) {
     struct forget *f = arg;
     struct conntrack_entry e;
     _Alignas(struct nlmsghdr) char buf[1024];
-    if (conntrack__parse(h, &e) < 0 || e.reply_source != f->address || !leaves(&e, f->what))
-        return 0;
+    if (conntrack__parse(h, &e) < 0 || !concerns(f, &e) || !leaves(&e, f->what)) return 0;
     if (!e.has_id || mnl_attr_get_payload_len(e.original) > 512) return 0;
     if (f->n >= FORGET_MAX) return -E2BIG;
     struct nlmsghdr *request = begin(buf, IPCTNL_MSG_CT_DELETE, 0);
@@ -160,8 +170,17 @@ static int forget_entry(const struct nlmsghdr *h, void *arg) {
 
 int conntrack_forget(struct conntrack *c, uint32_t address, enum net_forget what, struct err *err) {
     _Alignas(struct nlmsghdr) char buf[512];
-    struct forget f = {.c = c, .address = address, .what = what};
+    struct forget f = {.c = c, .address = address, .prefix_len = 32, .what = what};
     int r = netlink_dump(&c->dump, begin_dump(buf, address), forget_entry, &f);
+    if (r == -E2BIG) r = 0;
+    return r < 0 ? err_set(err, r, "forget connections") : f.n;
+}
+
+int conntrack_forget_pool(struct conntrack *c, uint32_t pool, uint32_t prefix_len,
+                          struct err *err) {
+    _Alignas(struct nlmsghdr) char buf[512];
+    struct forget f = {.c = c, .address = pool, .prefix_len = prefix_len, .what = NET_FORGET_ALL};
+    int r = netlink_dump(&c->dump, begin(buf, IPCTNL_MSG_CT_GET, 0), forget_entry, &f);
     if (r == -E2BIG) r = 0;
     return r < 0 ? err_set(err, r, "forget connections") : f.n;
 }

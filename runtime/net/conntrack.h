@@ -23,8 +23,12 @@ must_use int conntrack_established(struct conntrack *c, uint32_t address, struct
 must_use int conntrack_forget(struct conntrack *c, uint32_t address, enum net_forget what,
                               struct err *err); /* how many */
 
+/* All entries that begin or end in POOL, at the end of everything: walks every entry there is. */
+must_use int conntrack_forget_pool(struct conntrack *c, uint32_t pool, uint32_t prefix_len,
+                                   struct err *err);
+
 struct conntrack_entry {
-    uint32_t reply_source; /* host byte order */
+    uint32_t source, reply_source; /* host byte order */
     uint8_t protocol;
     int tcp_state; /* -1 = no TCP */
     uint32_t status;

@@ -328,6 +328,9 @@ int net_teardown(struct net *n, struct err *err) {
     n->loaded = net__state_new();
     if (!n->loaded) return err_set(err, -ENOMEM, "network");
     r = devices_remove(&n->devices, &n->cfg, err);
+    if (r == 0)
+        r = conntrack_forget_pool(&n->conntrack, n->cfg.task_pool, n->cfg.task_pool_prefix, err);
+    if (r > 0) r = 0;
     watch_drain(&n->watch, &n->dirty); /* our own doing */
     n->dirty = (struct watch_events){0};
     n->whole = true;

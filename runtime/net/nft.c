@@ -26,7 +26,7 @@ void nft_close(struct nft_ctx *ctx) {
 int nft_run(struct nft_ctx *ctx, const char *text, struct err *err) {
     if (nft_run_cmd_from_buffer(ctx, text) == 0) return 0;
     const char *said = nft_ctx_get_error_buffer(ctx);
-    int code = strstr(said, strerror(EPERM)) ? -EPERM : -EIO;
+    int code = strstr(said, err_text(EPERM)) ? -EPERM : -EIO;
     size_t line = strcspn(said, "\n");
     return err_say(err, code, "nftables: %.*s", (int) (line < 200 ? line : 200), said);
 }

@@ -669,6 +669,11 @@ static void test_teardown_leaves_nothing(void **state) {
     assert_non_null(strstr(before, "\t0000500A"));
     assert_non_null(strstr(before, "\t0000600A"));
     assert_int_equal(access(w.record, F_OK), 0);
+    auto_fd int in =
+        world_connect(w.outside, SOCK_STREAM, HOST, 8080); /* connections of all kinds */
+    auto_fd int out = world_connect(w.task[A1], SOCK_STREAM, OUTSIDE, 80);
+    auto_fd int stranger = world_connect(w.outside, SOCK_STREAM, HOST, 22);
+    assert_true(in >= 0 && out >= 0 && stranger >= 0);
     assert_int_equal(net_teardown(w.net, &err), 0);
     auto_free char *text = ruleset();
     assert_string_equal(text, "");
@@ -678,6 +683,9 @@ static void test_teardown_leaves_nothing(void **state) {
     assert_null(strstr(routes, "\t0000500A")); /* 10.80.0.0 */
     assert_null(strstr(routes, "\t0000600A")); /* 10.96.0.0 */
     assert_int_equal(access(w.record, F_OK), -1);
+    auto_free char *connections = NULL;
+    if (fd_read_file(AT_FDCWD, "/proc/net/nf_conntrack", 1 << 20, &connections, &n) == 0)
+        assert_null(strstr(connections, "=10.80."));
 }
 
 int main(void) {
