@@ -38,7 +38,9 @@ struct net_config {
 struct net_view {
     Orlop__ViewNetwork *const *networks;
     size_t n_networks;
-    Orlop__ViewService *const *services; /* endpoints with serving=false get nothing */
+    /* Endpoints with serving=false get no traffic; they should be here all the same: they say which
+     * addresses of several networks are one task's. */
+    Orlop__ViewService *const *services;
     size_t n_services;
     const uint32_t *local; /* addresses of this node's tasks (for "itself -> gateway"), with their
                               network's gateway */

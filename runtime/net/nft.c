@@ -1,12 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "nft.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/netlink.h>
 #include <nftables/libnftables.h>
 #include <spawn.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "runtime/base/str.h"
+
+/* libnftables opens its socket without CLOEXEC. A child that inherited it would own orlop_hold on
+ * after our death, and the next agent would find the table taken. */
+static int close_on_exec(struct err *err) {
+    DIR *dir = opendir("/proc/self/fd");
+    if (!dir) return err_set(err, -errno, "list the open descriptors");
+    int r = 0;
+    for (struct dirent *e; r == 0 && (e = readdir(dir));) {
+        uint32_t fd;
+        int protocol = -1, domain = -1;
+        socklen_t n = sizeof protocol;
+        if (str_to_u32(e->d_name, INT_MAX, &fd) < 0) continue;
+        if (getsockopt((int) fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &n) < 0) continue;
+        if (getsockopt((int) fd, SOL_SOCKET, SO_DOMAIN, &domain, &n) < 0) continue;
+        if (domain != AF_NETLINK || protocol != NETLINK_NETFILTER) continue;
+        if (fcntl((int) fd, F_SETFD, FD_CLOEXEC) < 0) r = err_set(err, -errno, "close on exec");
+    }
+    closedir(dir);
+    return r;
+}
 
 int nft_open(struct nft_ctx **ret, struct err *err) {
     struct nft_ctx *ctx = nft_ctx_new(NFT_CTX_DEFAULT);
@@ -14,6 +41,11 @@ int nft_open(struct nft_ctx **ret, struct err *err) {
     if (nft_ctx_buffer_output(ctx) || nft_ctx_buffer_error(ctx)) {
         nft_ctx_free(ctx);
         return err_set(err, -ENOMEM, "nftables context");
+    }
+    int r = close_on_exec(err);
+    if (r < 0) {
+        nft_ctx_free(ctx);
+        return r;
     }
     *ret = ctx;
     return 0;

@@ -154,6 +154,17 @@ static void apply(struct view *v) {
     if (r < 0) fail_msg("net_apply: %s", err.text);
 }
 
+/* A child that inherits the socket which owns orlop_hold would keep the next agent out. */
+static bool sockets_close_on_exec(void) {
+    for (int fd = 3; fd < 256; fd++) {
+        int domain = 0, flags = fcntl(fd, F_GETFD);
+        socklen_t n = sizeof domain;
+        if (flags < 0 || getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &n) < 0) continue;
+        if (domain == AF_NETLINK && !(flags & FD_CLOEXEC)) return false;
+    }
+    return true;
+}
+
 static int setup(void **state) {
     (void) state;
     struct err err = {0};
@@ -164,6 +175,10 @@ static int setup(void **state) {
     struct net_config cfg = config();
     if (net_open(&cfg, &w.net, &err) < 0) {
         fprintf(stderr, "net_open: %s\n", err.text);
+        return -1;
+    }
+    if (!sockets_close_on_exec()) {
+        fprintf(stderr, "net_open left a descriptor to children\n");
         return -1;
     }
     w.stranger = nft_ctx_new(NFT_CTX_DEFAULT);
