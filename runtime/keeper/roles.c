@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "anchor_int.h"
@@ -139,9 +140,10 @@ void anchor__role_ended(struct anchor *a, struct role *r, int wait_status) {
     if (lived > ROLE_STEADY_MS) r->backoff_ms = ROLE_BACKOFF_MIN_MS;
     log_warn("role.end", "role=%s pid=%d status=0x%x lived_ms=%lld", r->name, (int) r->pid,
              (unsigned) wait_status, (long long) lived);
-    /* After a steady life at once: containers wait for a keeper when their pipes are full. */
+    /* Who was killed is not broken: no growing pause, containers wait when their pipes are full. */
+    bool killed = WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL;
     r->next_start_ms = a->now_ms + (lived > ROLE_BACKOFF_MIN_MS ? 0 : r->backoff_ms);
-    if (lived <= ROLE_STEADY_MS) r->backoff_ms *= 2;
+    if (lived <= ROLE_STEADY_MS && !killed) r->backoff_ms *= 2;
     if (r->backoff_ms > ROLE_BACKOFF_MAX_MS) r->backoff_ms = ROLE_BACKOFF_MAX_MS;
     r->pid = 0;
     r->child = false;

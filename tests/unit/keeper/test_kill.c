@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+/* SIGKILL to the keeper at random moments while containers write numbered lines and end with known
+ * codes: no line lost, doubled or out of order, no exit code lost or wrong, no attempt run twice.
+ * KILLS and SEED from the environment; the seed is printed. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "node.h"
+#include "runtime/base/clock.h"
+#include "runtime/base/mem.h"
+#include "runtime/base/str.h"
+#include "runtime/keeper/logfile.h"
+
+enum { KILLS_DEFAULT = 30, TASKS_MAX = 64, LINES = 20000, ALIVE = 10, WAIT_MS = 60000 };
+
+static struct {
+    uint64_t random;
+    unsigned kills;
+    size_t n;     /* tasks so far */
+    size_t ended; /* known to have ended */
+    bool seen[TASKS_MAX];
+} t;
+
+static unsigned dice(unsigned n) {
+    t.random ^= t.random << 13;
+    t.random ^= t.random >> 7;
+    t.random ^= t.random << 17;
+    return (unsigned) (t.random % n);
+}
+
+static const char *task_name(size_t i, char buf[static 32]) {
+    snprintf(buf, 32, "1.1.%zu", i + 1);
+    return buf;
+}
+
+static int code_of(size_t i) {
+    return 1 + (int) (i % 200);
+}
+
+/* Both streams count to LINES; some pause now and then, so that their pipes run empty. */
+static void script_of(const struct node *n, size_t i, char buf[static 512]) {
+    char counts[400];
+    if (i % 2)
+        snprintf(counts, sizeof counts, "seq 1 %d & seq 1 %d >&2; wait", LINES, LINES);
+    else
+        snprintf(counts, sizeof counts,
+                 "for s in 0 1 2 3; do seq $((s*%d/4+1)) $(((s+1)*%d/4)); sleep 0.1; done;"
+                 " seq 1 %d >&2",
+                 LINES, LINES, LINES);
+    snprintf(buf, 512, "echo x >> %s/ran.%zu; %s; exit %d", n->dir, i, counts, code_of(i));
+}
+
+/* Until it is answered: a repeated START has the same id. */
+static void start(struct node *n, size_t i) {
+    char name[32], script[512];
+    script_of(n, i, script);
+    for (;;) {
+        Orlop__KeeperMessage *m = node_sh(n, task_name(i, name), 1, script);
+        if (m) {
+            assert_int_equal(m->what_case, ORLOP__KEEPER_MESSAGE__WHAT_STARTED);
+            keeper_message_free(m);
+            return;
+        }
+        node_connect(n);
+    }
+}
+
+static void look(struct node *n) {
+    Orlop__KeeperRequest r = ORLOP__KEEPER_REQUEST__INIT;
+    Orlop__KeeperEmpty e = ORLOP__KEEPER_EMPTY__INIT;
+    r.what_case = ORLOP__KEEPER_REQUEST__WHAT_LIST;
+    r.list = &e;
+    Orlop__KeeperMessage *m = node_call(n, &r, NULL, 0);
+    if (!m) {
+        node_connect(n);
+        return;
+    }
+    for (size_t i = 0; i < m->listed->n_entries; i++) {
+        const Orlop__SandboxEntry *x = m->listed->entries[i];
+        size_t task = (size_t) atol(strrchr(x->task, '.') + 1) - 1; /* NOLINT: ours */
+        assert_true(task < t.n);
+        if (!x->ended || t.seen[task]) continue;
+        t.seen[task] = true;
+        t.ended++;
+        if (!x->exit_known) fail_msg("exit code of task %zu lost", task);
+        if (x->wait_status != code_of(task) << 8)
+            fail_msg("task %zu ended with 0x%x", task, (unsigned) x->wait_status);
+    }
+    keeper_message_free(m);
+}
+
+static void check_lines(const struct node *n, size_t task) {
+    char dir[PATHS_FULL_MAX], name[32];
+    snprintf(dir, sizeof dir, "%s/tasks/%s/log", n->paths.state, task_name(task, name));
+    struct log_reader *r;
+    assert_int_equal(log_reader_open(dir, 0, -1, &r, NULL), 0);
+    long next[3] = {0, 1, 1};
+    struct log_line l;
+    while (log_reader_next(r, true, &l, NULL) == 1) {
+        char text[32] = "";
+        memcpy(text, l.text, l.len < 31 ? l.len : 31);
+        if (strtol(text, NULL, 10) != next[l.stream])
+            fail_msg("task %zu stream %u: wanted line %ld, got '%s'", task, l.stream,
+                     next[l.stream], text);
+        next[l.stream]++;
+    }
+    log_reader_free(r);
+    assert_int_equal(next[1], LINES + 1);
+    assert_int_equal(next[2], LINES + 1);
+}
+
+static void check_ran_once(const struct node *n, size_t task) {
+    char path[PATHS_FULL_MAX];
+    snprintf(path, sizeof path, "%s/ran.%zu", n->dir, task);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    char buf[16];
+    assert_int_equal(read(fd, buf, sizeof buf), 2);
+    close(fd);
+}
+
+static void test_keeper_killed_again_and_again_loses_nothing(void **state) {
+    (void) state;
+    if (!node_possible()) skip();
+    struct node n;
+    node_start(&n);
+    for (unsigned killed = 0; killed < t.kills;) {
+        while (t.n - t.ended < ALIVE && t.n < TASKS_MAX) start(&n, t.n++);
+        (void) poll(NULL, 0, (int) dice(60)); /* the random moment */
+        kill(node_keeper(&n), SIGKILL);
+        killed++;
+        if (dice(3) == 0) continue; /* the next start meets the dying one */
+        node_connect(&n);
+        look(&n);
+    }
+    for (int64_t end = clock_mono_ms() + WAIT_MS; t.ended < t.n && clock_mono_ms() < end;) {
+        node_connect(&n);
+        look(&n);
+        (void) node_pump(&n, 50);
+    }
+    assert_int_equal(t.ended, t.n);
+    for (size_t i = 0; i < t.n; i++) {
+        check_lines(&n, i);
+        check_ran_once(&n, i);
+    }
+    printf("kills %u, containers %zu, lines %zu\n", t.kills, t.n, t.n * 2 * LINES);
+    node_stop(&n);
+}
+
+int main(void) {
+    const char *kills = getenv("KILLS"), *seed = getenv("SEED");
+    t.kills = kills ? (unsigned) atoi(kills) : KILLS_DEFAULT; /* NOLINT */
+    t.random = seed ? strtoull(seed, NULL, 10) : (uint64_t) clock_unix_ns();
+    if (!t.random) t.random = 1;
+    printf("SEED=%llu\n", (unsigned long long) t.random);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_keeper_killed_again_and_again_loses_nothing)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
