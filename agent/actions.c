@@ -315,7 +315,8 @@ static void clean_end(struct clean_job *j) {
 /* A link vanishes with its namespace, which the kernel takes down at its leisure. */
 static void clean_links(uv_timer_t *t) {
     struct clean_job *j = container_of(t, struct clean_job, timer);
-    if (!j->spec || !aview_links_exist(j->spec, j->sandbox)) {
+    bool torn_down_later = j->agent->stop == AGENT_HALTS; /* with the rest of the network */
+    if (!j->spec || torn_down_later || !aview_links_exist(j->spec, j->sandbox)) {
         uv_timer_stop(t);
         clean_end(j);
         return;

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/session.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/fd.h"
 #include "runtime/base/log.h"
@@ -102,6 +103,7 @@ void agent_event(struct agent *a, const struct rec_event *ev) {
     a->stepping = false;
     actions_remove_volumes(a);
     set_tick(a);
+    asession_look(a->session);
     agent_check_stop(a);
 }
 

@@ -31,8 +31,6 @@
 #include "runtime/base/mem.h"
 #include "runtime/container/cgroup.h"
 
-enum { BOOT_ID_BYTES = 36, HALT_SAY_MS = 60000 };
-
 struct process {
     struct agent agent;
     uv_loop_t loop;
@@ -73,6 +71,7 @@ static void begin_end(struct process *p) {
     if (p->ending) return;
     p->ending = true;
     asession_close(a->session);
+    a->session = NULL;
     health_close(a->health);
     klink_close(a->klink);
     ports_close(a->ports);
@@ -229,6 +228,15 @@ static int make_parts(struct agent *a, struct err *err) {
     return r < 0 ? err_set(err, r, "start the agent's parts") : 0;
 }
 
+static void hold_signals(int how) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGUSR1);
+    pthread_sigmask(how, &set, NULL);
+}
+
 static int watch_signals(struct process *p) {
     struct {
         uv_signal_t *handle;
@@ -240,6 +248,7 @@ static int watch_signals(struct process *p) {
         int r = uv_signal_start(all[i].handle, on_signal, all[i].number);
         if (r < 0) return r;
     }
+    hold_signals(SIG_UNBLOCK); /* what came during the start is handled now */
     return 0;
 }
 
@@ -305,6 +314,7 @@ int agent_main(int argc, char **argv) {
         mem_free(p);
         return EXIT_FAILURE;
     }
+    hold_signals(SIG_BLOCK);
     p->lock = -1;
     p->agent.loop = &p->loop;
     umask(022);

@@ -42,7 +42,7 @@ struct asession {
     bool storing, storing_full;
     uv_timer_t heartbeat, status, reopen;
     bool closing;
-    int open_handles;
+    int open_handles; /* timers, and the stream while closing */
 };
 
 static void flush(struct asession *s);
@@ -261,8 +261,8 @@ static void stored(void *ctx) {
     if (s->closing) return;
     if (full && s->stage == S_REPORTED) s->stage = S_SYNCED;
     log_info("wanted.stored", "idx=%" PRIu64 " full=%d", astore_info(a->store)->idx, full);
+    aview_changed(a->view); /* first: what may start now starts with the set at once */
     agent_event(a, &(struct rec_event){.kind = REC_EV_SET, .full = full});
-    aview_changed(a->view);
     next_set(s);
 }
 
@@ -406,6 +406,12 @@ static void on_data(void *ctx, struct bus_stream *stream, const uint8_t *body, s
 
 /* ---- the stream ---- */
 
+static void unref(struct asession *s) {
+    if (--s->open_handles) return;
+    map_fini(&s->changed);
+    mem_free(s);
+}
+
 static void on_writable(void *ctx, struct bus_stream *stream) {
     (void) stream;
     flush(ctx);
@@ -418,7 +424,10 @@ static void on_closed(void *ctx, struct bus_stream *stream, const struct err *er
     s->stage = S_DOWN;
     s->number = 0;
     drop_sets(s);
-    if (s->closing) return;
+    if (s->closing) {
+        unref(s);
+        return;
+    }
     log_warn("session.closed", "err=\"%s\" next=\"a new one\"", err->text);
     uv_timer_start(&s->reopen, on_reopen, SESSION_REOPEN_MS, 0);
 }
@@ -440,7 +449,7 @@ static void on_reopen(uv_timer_t *t) {
 }
 
 void asession_look(struct asession *s) {
-    if (s->closing || s->stream || !s->conn || uv_is_active((uv_handle_t *) &s->reopen) ||
+    if (!s || s->closing || s->stream || !s->conn || uv_is_active((uv_handle_t *) &s->reopen) ||
         !may_hello(s))
         return;
     int r = bus_request(s->conn, ORLOP__METHOD__SESSION, NULL, 0, &stream_ops, s, &s->stream);
@@ -482,17 +491,17 @@ int asession_new(struct agent *a, struct asession **ret) {
 }
 
 static void on_handle_closed(uv_handle_t *h) {
-    struct asession *s = h->data;
-    if (--s->open_handles) return;
-    map_fini(&s->changed);
-    mem_free(s);
+    unref(h->data);
 }
 
 void asession_close(struct asession *s) {
     if (!s || s->closing) return;
     s->closing = true;
     drop_sets(s);
-    if (s->stream) bus_cancel(s->stream);
+    if (s->stream) {
+        s->open_handles++;
+        bus_cancel(s->stream);
+    }
     uv_close((uv_handle_t *) &s->heartbeat, on_handle_closed);
     uv_close((uv_handle_t *) &s->status, on_handle_closed);
     uv_close((uv_handle_t *) &s->reopen, on_handle_closed);

@@ -392,7 +392,7 @@ static void test_agent_restart_repeats_the_same_attempt(void **state) {
     world_forget(&w);
     world_event(&w, (struct rec_event){.kind = REC_EV_START_FAILED,
                                        .task = "1.1.0",
-                                       .error = -EEXIST,
+                                       .error = -EALREADY,
                                        .phase = "start",
                                        .text = "there is such an attempt"});
     world_expect(&w, "- ! relist\n");
