@@ -301,6 +301,16 @@ static void ensure_task_routes(struct devices *d, const struct snapshot *s, stru
     }
 }
 
+/* Writing ip_forward sets the switch of every device, those of attach too. */
+static void ensure_task_links(const struct snapshot *s, struct buf *log) {
+    for (size_t i = 0; i < s->n_links; i++) {
+        const struct netlink_link *l = &s->links[i];
+        if (!is_task_link(l->name) || (l->group & 0xffff0000) != NET__GROUP_BASE || l->forwarding)
+            continue;
+        if (uplink_set_forwarding(l->name, true) == 0) note(log, "forwarding of", l->name);
+    }
+}
+
 static int collect_uplinks(struct devices *d, const struct snapshot *s, struct buf *log,
                            struct err *err) {
     for (size_t i = 0; i < s->n_links; i++) {
@@ -345,6 +355,7 @@ int devices_ensure(struct devices *d, const struct net_config *cfg, const struct
     for (size_t i = 0; r == 0 && i < want->n_networks; i++)
         r = ensure_gateway(d, &s, &want->networks[i], log, err);
     if (r == 0) ensure_task_routes(d, &s, log);
+    if (r == 0) ensure_task_links(&s, log);
     if (r == 0) r = uplink_yield(d, err);
     if (r == 0) r = collect_uplinks(d, &s, log, err);
     for (size_t i = 0; r == 0 && i < s.n_links; i++) {

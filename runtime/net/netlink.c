@@ -149,12 +149,28 @@ static void link_kind(const struct nlattr *info, struct netlink_link *l) {
     }
 }
 
+/* IFLA_INET_CONF is an array of 32-bit values, IPV4_DEVCONF_FORWARDING (1) the first of them. */
+static void link_forwarding(const struct nlattr *spec, struct netlink_link *l) {
+    const struct nlattr *family, *a;
+    uint32_t value;
+    netlink_nested(family, spec) {
+        if (mnl_attr_get_type(family) != AF_INET) continue;
+        netlink_nested(a, family) {
+            if (mnl_attr_get_type(a) != IFLA_INET_CONF) continue;
+            if (mnl_attr_get_payload_len(a) < sizeof value) continue;
+            memcpy(&value, mnl_attr_get_payload(a), sizeof value);
+            l->forwarding = value != 0;
+        }
+    }
+}
+
 int netlink_parse_link(const struct nlmsghdr *h, struct netlink_link *ret) {
     if (h->nlmsg_type != RTM_NEWLINK && h->nlmsg_type != RTM_DELLINK) return -EBADMSG;
     if (!has_extra(h, sizeof(struct ifinfomsg))) return -EBADMSG;
     const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(h);
     if (ifi->ifi_index <= 0) return -EBADMSG;
-    struct netlink_link l = {.index = (uint32_t) ifi->ifi_index,
+    struct netlink_link l = {.forwarding = true,
+                             .index = (uint32_t) ifi->ifi_index,
                              .up = (ifi->ifi_flags & IFF_UP) != 0,
                              .loopback = (ifi->ifi_flags & IFF_LOOPBACK) != 0};
     const struct nlattr *a;
@@ -163,6 +179,7 @@ int netlink_parse_link(const struct nlmsghdr *h, struct netlink_link *ret) {
         if (type == IFLA_IFNAME && !netlink_text(a, l.name, sizeof l.name)) return -EBADMSG;
         if (type == IFLA_GROUP && !netlink_u32(a, &l.group)) return -EBADMSG;
         if (type == IFLA_LINKINFO) link_kind(a, &l);
+        if (type == IFLA_AF_SPEC) link_forwarding(a, &l);
     }
     if (!l.name[0]) return -EBADMSG;
     *ret = l;

@@ -48,6 +48,7 @@ struct netlink_link {
     uint32_t group;
     bool up;
     bool loopback;
+    bool forwarding; /* IPv4; true when the kernel does not say */
     char name[IF_NAMESIZE];
     char kind[16]; /* "bridge", "veth"; "" = hardware or unknown */
 };

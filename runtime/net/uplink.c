@@ -28,7 +28,7 @@ static int forwards(const char *name) {
     return r < 0 ? r : text[0] != '0';
 }
 
-static int set_forwarding(const char *name, bool on) {
+int uplink_set_forwarding(const char *name, bool on) {
     char path[PATH_BYTES];
     return fd_write_file(AT_FDCWD, sysctl_path(name, path), on ? "1" : "0");
 }
@@ -91,7 +91,7 @@ int uplink_forward(struct devices *d, const char *name, struct buf *log, struct 
         if (r == 0) r = write_record(d, err);
         if (r < 0) return r;
     }
-    r = set_forwarding(name, true);
+    r = uplink_set_forwarding(name, true);
     if (r == -ENOENT) return 0;
     if (r < 0) return err_set(err, r, "let %s forward", name);
     buf_printf(log, "%sforwarding of %s", log->len ? "; " : "", name);
@@ -124,7 +124,7 @@ int uplink_restore(struct devices *d, struct err *err) {
     while (d->n_uplinks > 0) {
         const char *name = d->uplinks[d->n_uplinks - 1].name;
         /* On a host that has become a router meanwhile, its forwarding is not ours to end. */
-        int r = forwards("all") == 1 ? 0 : set_forwarding(name, false);
+        int r = forwards("all") == 1 ? 0 : uplink_set_forwarding(name, false);
         if (r < 0 && r != -ENOENT) return err_set(err, r, "end the forwarding of %s", name);
         forget(d, d->n_uplinks - 1);
     }

@@ -16,6 +16,9 @@
 /* NAME forwards from now on; when that was our doing it is in d->uplinks and in the record. */
 must_use int uplink_forward(struct devices *d, const char *name, struct buf *log, struct err *err);
 
+/* The switch itself. -ENOENT: no such device. */
+must_use int uplink_set_forwarding(const char *name, bool on);
+
 /* If the host has become a router: the uplinks are no longer our doing. */
 must_use int uplink_yield(struct devices *d, struct err *err);
 

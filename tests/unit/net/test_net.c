@@ -574,6 +574,18 @@ static void test_forwarding_switched_off_is_restored(void **state) {
     assert_string_equal(world_read_sysctl("/proc/sys/net/ipv4/conf/up0/forwarding"), "1");
 }
 
+static void test_ip_forward_set_to_0_does_not_cut_tasks_off(void **state) {
+    (void) state;
+    world_sysctl("/proc/sys/net/ipv4/ip_forward", "1");
+    world_sysctl("/proc/sys/net/ipv4/ip_forward", "0");
+    assert_string_equal(world_read_sysctl("/proc/sys/net/ipv4/conf/olva1/forwarding"), "0");
+    dispatch_for(said_something);
+    struct seen s = ask(w.task[A1], SOCK_STREAM, VIP_WEB, 80, 10);
+    assert_int_equal(s.failures, 0);
+    s = ask(w.outside, SOCK_STREAM, HOST, 8080, 10);
+    assert_int_equal(s.failures, 0);
+}
+
 static bool router(void) {
     return !table_has("elements = { \"up0\"");
 }
@@ -734,6 +746,7 @@ int main(void) {
         T(test_task_route_deleted_is_made_again),
         T(test_host_address_in_a_subnet_of_ours_is_said),
         T(test_forwarding_switched_off_is_restored),
+        T(test_ip_forward_set_to_0_does_not_cut_tasks_off),
         T(test_host_made_a_router_by_others_stays_one),
         T(test_established_counts_and_forget_forgets),
         T(test_udp_leaves_a_gone_task_when_forgotten),
