@@ -18,7 +18,13 @@
 #include "runtime/base/mem.h"
 #include "runtime/base/sys.h"
 
-enum { SAY_EVERY_MS = 5000, LOG_TAIL_BYTES = 4096, LOG_TAIL_LINES = 12, EXE_MAX = 4096 };
+enum {
+    MTIME_LAG_MS = 50,
+    SAY_EVERY_MS = 5000,
+    LOG_TAIL_BYTES = 4096,
+    LOG_TAIL_LINES = 12,
+    EXE_MAX = 4096
+};
 
 pid_t anchor_holder(const struct paths *p, const char *role) {
     char name[64], path[PATHS_FULL_MAX];
@@ -185,11 +191,18 @@ int anchor_stop(const struct paths *p, bool keep, uint32_t timeout_s) {
 
 /* --- logs ----------------------------------------------------------------------------------- */
 
-static void print_tail(int dir, const char *name) {
+/* A file's time may lag behind the clock by a tick. */
+static bool is_older(const struct stat *st, int64_t since_unix_ms) {
+    int64_t ms = (int64_t) st->st_mtim.tv_sec * 1000 + st->st_mtim.tv_nsec / 1000000;
+    return ms + MTIME_LAG_MS < since_unix_ms;
+}
+
+static void print_tail(int dir, const char *name, int64_t since_unix_ms) {
     char text[LOG_TAIL_BYTES + 1];
     struct stat st;
     auto_fd int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) return;
+    if (is_older(&st, since_unix_ms)) return;
     off_t from = st.st_size > LOG_TAIL_BYTES ? st.st_size - LOG_TAIL_BYTES : 0;
     ssize_t n = pread(fd, text, LOG_TAIL_BYTES, from);
     if (n <= 0) return;
@@ -200,11 +213,11 @@ static void print_tail(int dir, const char *name) {
     fprintf(stderr, "--- %s\n%s%s", name, start, text[n - 1] == '\n' ? "" : "\n");
 }
 
-void anchor_print_logs(const struct paths *p) {
+void anchor_print_logs(const struct paths *p, int64_t since_unix_ms) {
     char path[PATHS_FULL_MAX];
     DIR *d = opendir(paths_run(p, "logs", path));
     if (!d) return;
     for (struct dirent *e; (e = readdir(d));)
-        if (str_ends(e->d_name, ".log")) print_tail(dirfd(d), e->d_name);
+        if (str_ends(e->d_name, ".log")) print_tail(dirfd(d), e->d_name, since_unix_ms);
     closedir(d);
 }

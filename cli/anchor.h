@@ -9,6 +9,7 @@
 #define ORLOP_CLI_ANCHOR_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "cli.h"
@@ -26,7 +27,7 @@ must_use int anchor_start(const struct paths *p, pid_t *ret_pid);
  * or an exit code. */
 must_use int anchor_stop(const struct paths *p, bool keep, uint32_t timeout_s);
 
-/* The last lines of RUN/logs/ *.log on stderr. */
-void anchor_print_logs(const struct paths *p);
+/* The last lines of those RUN/logs/ *.log that were written since (unix time, ms), on stderr. */
+void anchor_print_logs(const struct paths *p, int64_t since_unix_ms);
 
 #endif

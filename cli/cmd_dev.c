@@ -87,10 +87,11 @@ static int wait_ready(struct cli *cli, const struct ends *e) {
     return r == EXIT_OK ? EXIT_OK : EXIT_FAILED;
 }
 
-static int say_not_ready(const struct cli *cli, bool ended) {
-    anchor_print_logs(&cli->paths);
+static int say_not_ready(const struct cli *cli, bool ended, int64_t since_unix_ms) {
+    anchor_print_logs(&cli->paths, since_unix_ms);
     if (ended)
-        return cli_fail(EXIT_FAILED, "orlop ended right after its start; above is what it said");
+        return cli_fail(EXIT_FAILED,
+                        "orlop ended right after its start; what it said, if anything, is above");
     return cli_fail(EXIT_FAILED,
                     "orlop is not ready after %d s; above are its last words (%s/logs)",
                     READY_MS / 1000, cli->paths.run);
@@ -106,6 +107,7 @@ static void say_ready(const struct cli *cli, const char *how) {
 /* E->signals is given, E->anchor filled in. */
 static int start(struct cli *cli, struct ends *e) {
     pid_t pid;
+    int64_t now = clock_unix_ms();
     int r = anchor_make_dirs(&cli->paths);
     if (!r) r = anchor_start(&cli->paths, &pid);
     if (r) return r;
@@ -118,7 +120,7 @@ static int start(struct cli *cli, struct ends *e) {
         fprintf(stderr, "\norlop: interrupted; stopping what was started\n");
         r = EXIT_INTERRUPTED;
     } else {
-        r = say_not_ready(cli, is_readable(e->anchor));
+        r = say_not_ready(cli, is_readable(e->anchor), now);
     }
     int stopped = anchor_stop(&cli->paths, false, STOP_S); /* nothing half-made stays */
     return stopped ? stopped : r;
@@ -166,7 +168,7 @@ static int run(struct cli *cli, const struct dev *d) {
     struct ends e = {.anchor = -1, .signals = -1};
     pid_t holder = anchor_holder(&cli->paths, "anchor");
     if (holder > 0 && d->detach) {
-        if (wait_ready(cli, &e)) return say_not_ready(cli, false);
+        if (wait_ready(cli, &e)) return say_not_ready(cli, false, 0);
         say_ready(cli, "is running already");
         return EXIT_OK;
     }

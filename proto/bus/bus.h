@@ -102,7 +102,8 @@ void bus_stream_accept(struct bus_stream *s, const struct bus_stream_ops *ops, v
 struct bus_conn *bus_stream_conn(struct bus_stream *s);
 
 /* Queue one DATA message. 0; -EAGAIN: no credit or connection queue full, nothing was taken, wait
- * for writable(); -EFBIG above BUS_FRAME_MAX; -EPIPE after our END and when the stream is over. A
+ * for writable(); -EFBIG above BUS_FRAME_MAX; -EPIPE after our END and when the stream is over;
+ * -ENOMEM. Only after -EAGAIN does writable() follow. A
  * message larger than half the window goes when half of the window is free. */
 must_use int bus_send(struct bus_stream *s, const void *body, size_t len);
 must_use int bus_send_pb(struct bus_stream *s, const ProtobufCMessage *m);

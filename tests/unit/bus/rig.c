@@ -31,11 +31,16 @@ static void on_end(void *ctx, struct bus_stream *s) {
 }
 
 void rec_pump(struct rec *r) {
-    auto_free unsigned char *body = mem_alloc(r->size ? r->size : 1);
+    static unsigned char body[BUS_FRAME_MAX]; /* off the heap: allocations are made to fail */
     while (r->to_send > 0) {
         unsigned char next = r->next_out;
         for (size_t i = 0; i < r->size; i++) body[i] = next++;
-        if (bus_send(r->s, body, r->size) < 0) return;
+        int e = bus_send(r->s, body, r->size);
+        if (e == -EAGAIN) return;
+        if (e < 0) {
+            bus_fail(r->s, e, "cannot send");
+            return;
+        }
         r->next_out = next;
         r->to_send--;
     }
@@ -198,6 +203,14 @@ void rig_listen(struct rig *r) {
     assert_int_equal(bus_new(&r->loop, &r->server), 0);
     int e = bus_listen(r->server, r->url, &server_ops, r, &r->listener, &err);
     if (e < 0) fail_msg("%s", err.text);
+}
+
+bool rig_try_listen(struct rig *r, struct err *err) {
+    return bus_listen(r->server, r->url, &server_ops, r, &r->listener, err) == 0;
+}
+
+bool rig_try_dial(struct rig *r, struct err *err) {
+    return bus_dial(r->client, r->url, &client_ops, r, &r->dialed, err) == 0;
 }
 
 static bool both_up(struct rig *r, void *arg) {

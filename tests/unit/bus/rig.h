@@ -67,6 +67,9 @@ int rig_setup(void **state);
 int rig_teardown(void **state);
 void rig_listen(struct rig *r);
 void rig_dial(struct rig *r);
+/* Without asserting; the buses are there. */
+bool rig_try_listen(struct rig *r, struct err *err);
+bool rig_try_dial(struct rig *r, struct err *err);
 void rig_close_server(struct rig *r);
 /* Run the loop until PRED(r) or the deadline; true when it held. */
 bool rig_until(struct rig *r, bool (*pred)(struct rig *r, void *arg), void *arg);

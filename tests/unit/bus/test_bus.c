@@ -427,6 +427,53 @@ static void test_relay_broken_connection_ends_both(void **state) {
     r->relay_to = NULL;
 }
 
+static bool request_is_over(struct rig *r, void *arg) {
+    const struct rec *rec = arg;
+    (void) r;
+    return rec->closed > 0;
+}
+
+static bool is_up(struct rig *r, void *arg) {
+    (void) arg;
+    return bus_conn_is_up(r->dialed);
+}
+
+/* One request and a stream of messages while one allocation fails: all of it ends, with or without
+ * success, exactly once. */
+static bool run_with_failure(struct rig *r, unsigned long nth) {
+    struct err err = {0};
+    struct rec rec = {0};
+    mem_fail_after(nth);
+    r->push_messages = 3;
+    r->push_size = 100000;
+    if (bus_new(&r->loop, &r->server) < 0 || bus_new(&r->loop, &r->client) < 0) return false;
+    if (!rig_try_listen(r, &err) || !rig_try_dial(r, &err)) return false;
+    if (!rig_until(r, is_up, NULL)) fail_msg("allocation %lu: never up", nth);
+    int e = bus_request(r->dialed, M_PUSH, "x", 1, &rec_ops, &rec, &rec.s);
+    if (e < 0) {
+        assert_int_equal(rec.closed, 0);
+        return false;
+    }
+    if (!rig_until(r, request_is_over, &rec)) fail_msg("allocation %lu: no end", nth);
+    assert_int_equal(rec.closed, 1);
+    return rec.err.code == 0 && rec.bytes == 300000;
+}
+
+static void test_failing_allocations_end_streams_and_nothing_else(void **state) {
+    (void) state;
+    enum { ALLOCATIONS_MAX = 200 };
+    unsigned long nth = 1, survived = 0;
+    for (; nth < ALLOCATIONS_MAX && survived < 5; nth++) {
+        void *s;
+        assert_int_equal(rig_setup(&s), 0);
+        bool ok = run_with_failure(s, nth);
+        mem_fail_after(0);
+        survived = ok ? survived + 1 : 0;
+        assert_int_equal(rig_teardown(&s), 0);
+    }
+    assert_true(survived == 5); /* the last ones came after all allocations */
+}
+
 static void test_close_with_everything_under_way(void **state) {
     struct rig *r = *state;
     rig_listen(r);
@@ -463,6 +510,7 @@ int main(void) {
         T(test_relay_passes_errors_both_ways),
         T(test_relay_stops_the_sender_of_a_slow_reader),
         T(test_relay_broken_connection_ends_both),
+        cmocka_unit_test(test_failing_allocations_end_streams_and_nothing_else),
         T(test_close_with_everything_under_way),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

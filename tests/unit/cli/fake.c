@@ -18,13 +18,14 @@ struct fake {
     uv_thread_t thread;
     uv_async_t stop;
     struct bus *bus;
-    atomic_uint polls;
+    atomic_uint polls, stalls, rows;
+    size_t big_sent;
     atomic_ullong imported, sum;
     uv_sem_t ready;
     char url[160];
 };
 
-static char running[] = "running", node[] = "node1", none[] = "";
+static char running[] = "running", node[] = "node1";
 
 static void version(struct bus_stream *s) {
     Orlop__VersionAnswer a = ORLOP__VERSION_ANSWER__INIT;
@@ -132,7 +133,45 @@ static void add_line(struct bus_stream *s, char *task, char *name, const char *t
     (void) !bus_send_pb(s, &b.base);
 }
 
-static void logs(struct bus_stream *s) {
+/* 20 MB in batches of 500 lines, as fast as they are taken. */
+static void big_pump(void *ctx, struct bus_stream *s) {
+    static char task[] = "1.1.1", name[] = "big-web-1", text[FAKE_BIG_LINE + 1];
+    static Orlop__LogLine lines[500], *list[500];
+    struct fake *f = ctx;
+    Orlop__LogBatch b = ORLOP__LOG_BATCH__INIT;
+    memset(text, 'x', FAKE_BIG_LINE - 1);
+    text[FAKE_BIG_LINE - 1] = '\n';
+    for (size_t i = 0; i < array_len(list); i++) {
+        orlop__log_line__init(&lines[i]);
+        lines[i].task = task;
+        lines[i].name = name;
+        lines[i].text = (ProtobufCBinaryData){FAKE_BIG_LINE, (uint8_t *) text};
+        list[i] = &lines[i];
+    }
+    b.lines = list;
+    b.n_lines = array_len(list);
+    while (f->big_sent < FAKE_BIG_LINES) {
+        if (bus_send_pb(s, &b.base) < 0) {
+            f->stalls++;
+            return;
+        }
+        f->big_sent += array_len(list);
+    }
+    bus_end(s);
+}
+
+static const struct bus_stream_ops big_ops = {.writable = big_pump};
+
+static void logs(struct fake *f, struct bus_stream *s, const uint8_t *body, size_t len) {
+    Orlop__LogsRequest *q = orlop__logs_request__unpack(NULL, len, body);
+    bool big = strcmp(q->app, "big") == 0;
+    orlop__logs_request__free_unpacked(q, NULL);
+    if (big) {
+        f->big_sent = 0;
+        bus_stream_accept(s, &big_ops, f);
+        big_pump(f, s);
+        return;
+    }
     static const struct bus_stream_ops ops = {0};
     static char a[] = "1.1.1", b[] = "1.1.2", web[] = "shop-web-1", db[] = "shop-db-1";
     bus_stream_accept(s, &ops, NULL);
@@ -143,32 +182,48 @@ static void logs(struct bus_stream *s) {
     bus_end(s);
 }
 
-/* --- exec: echoes stdin to stdout until its end, then exits with 7 ---------------------------- */
+/* --- exec: echoes stdin to stdout until its end, then exits with 7; a certain window ends it too
+ */
 
 static void exec_send(struct bus_stream *s, const Orlop__ExecOutput *m) {
     (void) !bus_send_pb(s, &m->base);
 }
 
+static void exec_exit(struct bus_stream *s, int code) {
+    Orlop__ExecOutput out = ORLOP__EXEC_OUTPUT__INIT;
+    Orlop__ExecExit e = ORLOP__EXEC_EXIT__INIT;
+    out.what_case = ORLOP__EXEC_OUTPUT__WHAT_EXIT;
+    e.code = code;
+    out.exit = &e;
+    exec_send(s, &out);
+    bus_end(s);
+}
+
 static void exec_data(void *ctx, struct bus_stream *s, const uint8_t *body, size_t len) {
-    (void) ctx;
+    struct fake *f = ctx;
     Orlop__ExecInput *in = orlop__exec_input__unpack(NULL, len, body);
     Orlop__ExecOutput out = ORLOP__EXEC_OUTPUT__INIT;
-    Orlop__ExecExit code = ORLOP__EXEC_EXIT__INIT;
     if (in->what_case == ORLOP__EXEC_INPUT__WHAT_DATA) {
         out.what_case = ORLOP__EXEC_OUTPUT__WHAT_OUT;
         out.out = in->data;
         exec_send(s, &out);
     } else if (in->what_case == ORLOP__EXEC_INPUT__WHAT_EOF) {
-        out.what_case = ORLOP__EXEC_OUTPUT__WHAT_EXIT;
-        code.code = 7;
-        out.exit = &code;
-        exec_send(s, &out);
-        bus_end(s);
+        exec_exit(s, 7);
+    } else if (in->what_case == ORLOP__EXEC_INPUT__WHAT_WINDOW) {
+        f->rows = in->window->rows;
+        if (f->rows == FAKE_END_ROWS) exec_exit(s, FAKE_END_CODE);
     }
     orlop__exec_input__free_unpacked(in, NULL);
 }
 
 static const struct bus_stream_ops exec_ops = {.data = exec_data};
+
+static void exec_open(struct fake *f, struct bus_stream *s, const uint8_t *body, size_t len) {
+    Orlop__ExecRequest *q = orlop__exec_request__unpack(NULL, len, body);
+    bus_stream_accept(s, &exec_ops, f);
+    f->rows = q->tty ? q->rows : 0;
+    orlop__exec_request__free_unpacked(q, NULL);
+}
 
 /* --- import ----------------------------------------------------------------------------------- */
 
@@ -224,10 +279,10 @@ static void on_request(void *ctx, struct bus_conn *c, struct bus_stream *s, uint
         why(s);
         break;
     case ORLOP__METHOD__LOGS:
-        logs(s);
+        logs(f, s, body, len);
         break;
     case ORLOP__METHOD__EXEC:
-        bus_stream_accept(s, &exec_ops, f);
+        exec_open(f, s, body, len);
         break;
     case ORLOP__METHOD__IMAGE_IMPORT:
         f->imported = f->sum = 0;
@@ -252,7 +307,6 @@ static void on_stop(uv_async_t *async) {
 static void run(void *arg) {
     struct fake *f = arg;
     struct err err = {0};
-    (void) none;
     uv_loop_init(&f->loop);
     uv_async_init(&f->loop, &f->stop, on_stop);
     f->stop.data = f;
@@ -289,4 +343,12 @@ uint64_t fake_imported(struct fake *f) {
 
 uint64_t fake_imported_sum(struct fake *f) {
     return f->sum;
+}
+
+unsigned fake_stalls(struct fake *f) {
+    return f->stalls;
+}
+
+unsigned fake_rows(struct fake *f) {
+    return f->rows;
 }

@@ -8,12 +8,16 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pty.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <termios.h>
 #include <unistd.h>
+#include <uv.h>
 
 #include "cli/cli.h"
 #include "fake.h"
@@ -218,6 +222,132 @@ static void test_exec_passes_streams_and_code(void **state) {
     mem_free(big);
 }
 
+/* --- on a terminal -------------------------------------------------------------------------- */
+
+struct typist {
+    struct fake *fake;
+    int master;
+    bool echoed, raw;
+    unsigned rows_at_start;
+};
+
+static bool is_raw(int fd) {
+    struct termios now;
+    return tcgetattr(fd, &now) == 0 && !(now.c_lflag & (ICANON | ISIG | ECHO));
+}
+
+/* Types once the terminal is raw, waits for what comes back through the stream, then resizes the
+ * window, which ends it. */
+static void typist(void *arg) {
+    struct typist *t = arg;
+    char got[64] = {0};
+    size_t n = 0;
+    while (!is_raw(t->master)) uv_sleep(1);
+    if (write(t->master, "a\003b", 3) != 3) return;
+    while (n < 3) {
+        ssize_t k = read(t->master, got + n, sizeof got - n);
+        if (k <= 0) return;
+        n += (size_t) k;
+    }
+    t->echoed = memcmp(got, "a\003b", 3) == 0;
+    t->raw = is_raw(t->master);
+    t->rows_at_start = fake_rows(t->fake);
+    struct winsize w = {.ws_row = FAKE_END_ROWS, .ws_col = 132};
+    (void) ioctl(t->master, TIOCSWINSZ, &w);
+    (void) kill(getpid(), SIGWINCH); /* the terminal is not our controlling one */
+}
+
+static void test_exec_on_a_terminal_is_raw_and_restored(void **state) {
+    struct rig *r = *state;
+    struct winsize w = {.ws_row = 24, .ws_col = 80};
+    struct typist t = {.fake = r->fake};
+    int slave;
+    struct termios before, after;
+    assert_int_equal(openpty(&t.master, &slave, NULL, NULL, &w), 0);
+    assert_int_equal(tcgetattr(slave, &before), 0);
+    int in = fcntl(0, F_DUPFD_CLOEXEC, 10), out = fcntl(1, F_DUPFD_CLOEXEC, 10);
+    fflush(stdout);
+    dup2(slave, 0);
+    dup2(slave, 1);
+    uv_thread_t thread;
+    uv_thread_create(&thread, typist, &t);
+    char line[] = "exec", app[] = "-pshop", flags[] = "-it", web[] = "web", sh[] = "sh";
+    struct cli cli = {.run_dir = r->run, .state_dir = r->run};
+    int code = cmd_exec(&cli, 5, (char *[]){line, app, flags, web, sh, NULL});
+    dup2(in, 0);
+    dup2(out, 1);
+    close(in);
+    close(out);
+    uv_thread_join(&thread);
+    assert_int_equal(tcgetattr(slave, &after), 0);
+    close(slave);
+    close(t.master);
+    assert_int_equal(code, FAKE_END_CODE);
+    assert_true(t.echoed && t.raw);
+    assert_int_equal(t.rows_at_start, 24);
+    assert_int_equal(after.c_lflag, before.c_lflag);
+    assert_int_equal(after.c_iflag, before.c_iflag);
+}
+
+/* --- an output that is not read ------------------------------------------------------------- */
+
+struct reader {
+    struct fake *fake;
+    int fd;
+    size_t bytes;
+};
+
+/* Reads only once the other end has had to wait. */
+static void late_reader(void *arg) {
+    struct reader *rd = arg;
+    static char chunk[65536];
+    while (fake_stalls(rd->fake) == 0) uv_sleep(1);
+    for (ssize_t n; (n = read(rd->fd, chunk, sizeof chunk)) > 0;) rd->bytes += (size_t) n;
+}
+
+static void test_output_that_is_not_read_stops_the_sender(void **state) {
+    struct rig *r = *state;
+    int fds[2];
+    struct reader rd = {.fake = r->fake};
+    assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+    rd.fd = fds[0];
+    fflush(stdout);
+    int out = fcntl(1, F_DUPFD_CLOEXEC, 10);
+    dup2(fds[1], 1);
+    close(fds[1]);
+    uv_thread_t thread;
+    uv_thread_create(&thread, late_reader, &rd);
+    char line[] = "logs", app[] = "-pbig", flag[] = "--no-log-prefix";
+    struct cli cli = {.run_dir = r->run, .state_dir = r->run};
+    int code = cmd_logs(&cli, 3, (char *[]){line, app, flag, NULL});
+    int flags = fcntl(1, F_GETFL);
+    dup2(out, 1);
+    close(out);
+    uv_thread_join(&thread);
+    close(fds[0]);
+    assert_int_equal(code, EXIT_OK);
+    assert_int_equal(rd.bytes, (size_t) FAKE_BIG_LINES * FAKE_BIG_LINE);
+    assert_true(fake_stalls(r->fake) > 0);
+    assert_false(flags & O_NONBLOCK);
+}
+
+static void test_closed_output_is_no_error(void **state) {
+    struct rig *r = *state;
+    int fds[2];
+    assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+    close(fds[0]);
+    fflush(stdout);
+    int out = fcntl(1, F_DUPFD_CLOEXEC, 10);
+    dup2(fds[1], 1);
+    close(fds[1]);
+    char line[] = "logs", app[] = "-pbig";
+    struct cli cli = {.run_dir = r->run, .state_dir = r->run};
+    int code = cmd_logs(&cli, 2, (char *[]){line, app, NULL});
+    dup2(out, 1);
+    close(out);
+    assert_int_equal(code, EXIT_OK);
+}
+
 static void test_import_sends_every_byte_of_a_file(void **state) {
     struct rig *r = *state;
     char *big = mem_alloc(5000001);
@@ -251,11 +381,19 @@ static void test_import_packs_a_directory(void **state) {
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_not_running_is_said),          T(test_lists_are_joined_and_printed),
-        T(test_refusals_have_their_code),     T(test_up_pins_images_and_waits_until_ready),
-        T(test_up_of_what_fails_says_why),    T(test_up_without_the_image_names_the_place),
-        T(test_down_waits_until_it_is_gone),  T(test_logs_are_prefixed_and_never_torn),
-        T(test_exec_passes_streams_and_code), T(test_import_sends_every_byte_of_a_file),
+        T(test_not_running_is_said),
+        T(test_lists_are_joined_and_printed),
+        T(test_refusals_have_their_code),
+        T(test_up_pins_images_and_waits_until_ready),
+        T(test_up_of_what_fails_says_why),
+        T(test_up_without_the_image_names_the_place),
+        T(test_down_waits_until_it_is_gone),
+        T(test_logs_are_prefixed_and_never_torn),
+        T(test_exec_passes_streams_and_code),
+        T(test_exec_on_a_terminal_is_raw_and_restored),
+        T(test_output_that_is_not_read_stops_the_sender),
+        T(test_closed_output_is_no_error),
+        T(test_import_sends_every_byte_of_a_file),
         T(test_import_packs_a_directory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
