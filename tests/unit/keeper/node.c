@@ -39,7 +39,7 @@ bool node_possible(void) {
     return known;
 }
 
-static void spawn_anchor(struct node *n) {
+void node_anchor(struct node *n) {
     n->anchor = fork();
     if (n->anchor < 0) die("fork");
     if (n->anchor) return;
@@ -50,7 +50,7 @@ static void spawn_anchor(struct node *n) {
     dup2(null, 0); /* none of the test's own: who reads its output must see the end */
     dup2(fd, 1);
     dup2(fd, 2);
-    prctl(PR_SET_PDEATHSIG, SIGTERM); /* a test that fails leaves no anchor behind */
+    prctl(PR_SET_PDEATHSIG, SIGUSR1); /* a test that fails leaves no anchor behind */
     unsetenv("NOTIFY_SOCKET");
     unsetenv("INVOCATION_ID");
     execl(KEEPER_UNDER_TEST, "orlop-keeper", "anchor", "--no-proxy", "--run-dir", n->paths.run,
@@ -67,7 +67,7 @@ void node_start(struct node *n) {
     snprintf(state, sizeof state, "%s/state", n->dir);
     if (paths_init(&n->paths, state, run, NULL) < 0) die("paths");
     if (fd_mkdirs(AT_FDCWD, run, 0755) < 0 || fd_mkdirs(AT_FDCWD, state, 0700) < 0) die("mkdir");
-    spawn_anchor(n);
+    node_anchor(n);
     node_connect(n);
 }
 
@@ -216,9 +216,14 @@ void node_stop(struct node *n) {
     pid_t keeper = node_keeper(n);
     kill(n->anchor, SIGUSR1); /* no agent: it ends the keeper at once */
     int status = -1;
-    waitpid(n->anchor, &status, 0);
+    if (waitpid(n->anchor, &status, 0) < 0) { /* not our child: the keeper has started it */
+        while (kill(n->anchor, 0) == 0) wait_a_moment();
+        status = 0;
+    }
     if (status != 0) fprintf(stderr, "node: anchor ended with 0x%x\n", (unsigned) status);
-    if (kill(keeper, 0) == 0) fprintf(stderr, "node: keeper %d lives on\n", (int) keeper);
+    char lock[PATHS_FULL_MAX]; /* not kill(2): pid 1 takes its time to reap an orphan */
+    if (fd_lock_holder(paths_run(&n->paths, "keeper.lock", lock)) == keeper)
+        fprintf(stderr, "node: keeper %d lives on\n", (int) keeper);
     keeper_client_free(n->client);
     if (getenv("KEEP")) return;
     char path[PATHS_FULL_MAX];

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -170,6 +171,123 @@ static void test_forget_needs_a_closed_task(void **state) {
     node_stop(&n);
 }
 
+/* Another holder of the lock than OLD. */
+static pid_t other_anchor(const struct node *n, pid_t old) {
+    char path[PATHS_FULL_MAX];
+    paths_run(&n->paths, "anchor.lock", path);
+    for (int i = 0; i < 15000; i++, (void) poll(NULL, 0, 2)) {
+        pid_t pid = fd_lock_holder(path);
+        if (pid > 0 && pid != old) return pid;
+    }
+    return 0;
+}
+
+static void test_anchor_killed_is_replaced_and_keeps_the_keeper(void **state) {
+    (void) state;
+    need_node();
+    struct node n;
+    node_start(&n);
+    assert_int_equal(what(node_sh(&n, T1, 1, "while :; do echo tick; sleep 0.01; done")),
+                     ORLOP__KEEPER_MESSAGE__WHAT_STARTED);
+    pid_t keeper = node_keeper(&n), old = n.anchor;
+    kill(old, SIGKILL);
+    waitpid(old, NULL, 0);
+    n.anchor = other_anchor(&n, old);
+    assert_true(n.anchor > 0);
+    assert_int_equal(node_keeper(&n), keeper);
+    assert_true(node_pump(&n, 0)); /* our connection was not touched */
+    node_kill_keeper(&n);          /* the new anchor looks after it */
+    Orlop__KeeperMessage *m = node_sh(&n, T1, 1, "never");
+    assert_int_equal(m->what_case, ORLOP__KEEPER_MESSAGE__WHAT_STARTED);
+    assert_false(m->started->ended);
+    keeper_message_free(m);
+    node_stop(&n);
+}
+
+static void test_anchor_terminated_leaves_keeper_and_sandboxes(void **state) {
+    (void) state;
+    need_node();
+    struct node n;
+    node_start(&n);
+    Orlop__KeeperMessage *m = node_sh(&n, T1, 1, "exec sleep 1000");
+    pid_t pid = m->started->pid, keeper = node_keeper(&n);
+    keeper_message_free(m);
+    kill(n.anchor, SIGTERM);
+    int status = -1;
+    waitpid(n.anchor, &status, 0);
+    assert_int_equal(status, 0);
+    assert_int_equal(node_keeper(&n), keeper);
+    assert_int_equal(kill(pid, 0), 0);
+    kill(keeper, SIGTERM); /* something lives: it stays */
+    Orlop__KeeperMessage *again = node_sh(&n, T1, 1, "never");
+    assert_int_equal(again->started->pid, pid);
+    keeper_message_free(again);
+    node_anchor(&n); /* adopts the keeper */
+    node_stop(&n);
+}
+
+static void test_attempts_of_a_crash_loop_are_not_kept_for_ever(void **state) {
+    (void) state;
+    need_node();
+    struct node n;
+    node_start(&n);
+    for (uint32_t i = 1; i <= 100; i++) {
+        assert_int_equal(what(node_sh(&n, T1, i, "exit 1")), ORLOP__KEEPER_MESSAGE__WHAT_STARTED);
+        n.n_exits = 0;
+        node_exit(&n, T1, i);
+    }
+    failed_with(node_sh(&n, T1, 50, "true"), ESTALE); /* an id is never used again */
+    Orlop__KeeperRequest r = ORLOP__KEEPER_REQUEST__INIT;
+    Orlop__KeeperEmpty e = ORLOP__KEEPER_EMPTY__INIT;
+    r.what_case = ORLOP__KEEPER_REQUEST__WHAT_LIST;
+    r.list = &e;
+    Orlop__KeeperMessage *m = node_call(&n, &r, NULL, 0);
+    assert_int_equal(m->listed->n_entries, 3);
+    assert_int_equal(m->listed->entries[2]->attempt, 100);
+    keeper_message_free(m);
+    node_kill_keeper(&n);
+    m = node_call(&n, &r, NULL, 0);
+    assert_int_equal(m->listed->entries[m->listed->n_entries - 1]->attempt, 100);
+    keeper_message_free(m);
+    node_stop(&n);
+}
+
+static void test_exec_runs_with_pipes_and_ends_with_its_peer(void **state) {
+    (void) state;
+    need_node();
+    struct node n;
+    node_start(&n);
+    assert_int_equal(what(node_sh(&n, T1, 1, "exec sleep 1000")),
+                     ORLOP__KEEPER_MESSAGE__WHAT_STARTED);
+    char sh[] = "/bin/sh", c[] = "-c", script[] = "cat; echo done; exec sleep 1000", task[] = T1;
+    char *argv[] = {sh, c, script};
+    int in[2], out[2];
+    assert_int_equal(pipe2(in, O_CLOEXEC) + pipe2(out, O_CLOEXEC), 0);
+    Orlop__KeeperRequest r = ORLOP__KEEPER_REQUEST__INIT;
+    Orlop__KeeperExec x = ORLOP__KEEPER_EXEC__INIT;
+    x.task = task;
+    x.argv = argv;
+    x.n_argv = 3;
+    x.fd_seccomp = -1;
+    x.fd_stdout = x.fd_stderr = 1;
+    r.what_case = ORLOP__KEEPER_REQUEST__WHAT_EXEC;
+    r.exec = &x;
+    Orlop__KeeperMessage *m = node_call(&n, &r, (int[]){in[0], out[1]}, 2);
+    assert_int_equal(m->what_case, ORLOP__KEEPER_MESSAGE__WHAT_EXEC_STARTED);
+    keeper_message_free(m);
+    close(in[0]);
+    close(out[1]);
+    assert_int_equal(fd_write_all(in[1], "hello ", 6), 0);
+    close(in[1]);
+    char got[16] = "";
+    assert_int_equal(fd_read_full(out[0], got, 11), 11);
+    assert_string_equal(got, "hello done\n");
+    node_connect(&n); /* the old connection is closed: the process is killed */
+    assert_int_equal(fd_read_full(out[0], got, 1), 0);
+    close(out[0]);
+    node_stop(&n);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_start_of_a_command_gives_its_output_and_exit_code),
@@ -178,6 +296,10 @@ int main(void) {
         cmocka_unit_test(test_start_of_a_missing_command_fails_with_its_phase),
         cmocka_unit_test(test_keeper_death_while_running_is_adopted_with_exit_code),
         cmocka_unit_test(test_forget_needs_a_closed_task),
+        cmocka_unit_test(test_anchor_killed_is_replaced_and_keeps_the_keeper),
+        cmocka_unit_test(test_anchor_terminated_leaves_keeper_and_sandboxes),
+        cmocka_unit_test(test_attempts_of_a_crash_loop_are_not_kept_for_ever),
+        cmocka_unit_test(test_exec_runs_with_pipes_and_ends_with_its_peer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
