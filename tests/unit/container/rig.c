@@ -6,6 +6,7 @@
 #include <linux/mount.h>
 #include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,8 @@
 #include <unistd.h>
 
 #include "runtime/base/fd.h"
+#include "runtime/base/mem.h"
+#include "runtime/base/str.h"
 #include "runtime/base/sys.h"
 #include "runtime/container/cgroup.h"
 
@@ -84,13 +87,39 @@ const char *rig_set_up(struct rig *r) {
     return r->out_fd < 0 || r->err_fd < 0 ? "cannot open the FIFOs" : NULL;
 }
 
+/* A test that failed half-way has left its sandbox: our children, so no pid can be another's. */
+static void end_children(void) {
+    char path[64];
+    auto_free char *list = NULL;
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int) getpid());
+    if (fd_read_file(AT_FDCWD, path, 65536, &list, NULL) < 0) return;
+    for (char *at = list, *end; (end = strchr(at, ' ')); at = end + 1) {
+        uint32_t pid;
+        *end = 0;
+        if (str_to_u32(at, INT32_MAX, &pid) < 0) return;
+        (void) kill((pid_t) pid, SIGKILL);
+        (void) waitpid((pid_t) pid, NULL, 0);
+    }
+}
+
+static void remove_cgroups(const char *parent) {
+    struct strv left = {.v = NULL};
+    struct err e = {.code = 0};
+    int r = cgroup_list(parent, &left);
+    for (size_t i = 0; r == 0 && i < left.n; i++) {
+        r = cgroup_kill(parent, left.v[i], &e);
+        if (r == 0) r = cgroup_remove(parent, left.v[i], &e);
+    }
+    strv_fini(&left);
+    if (r == 0) r = cgroup_remove_parent(parent, &e);
+    if (r < 0) dprintf(2, "cgroups of the test are left: %s\n", e.text);
+}
+
 void rig_tear_down(struct rig *r) {
     fd_close(&r->out_fd);
     fd_close(&r->err_fd);
-    if (r->cgroup_parent[0]) {
-        int ignored = cgroup_remove_parent(r->cgroup_parent, NULL);
-        (void) ignored;
-    }
+    end_children();
+    if (r->cgroup_parent[0]) remove_cgroups(r->cgroup_parent);
     if (!r->dir[0]) return;
     (void) sys_umount2(r->dir, UMOUNT_DETACH);
     (void) rmdir(r->dir);
