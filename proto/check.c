@@ -8,8 +8,7 @@
 #include "runtime/base/map.h"
 #include "runtime/base/str.h"
 
-/* --- words
- * ----------------------------------------------------------------------------------------- */
+/* --- words ----------------------------------------------------------------------------------- */
 
 static bool is_lower(char c) {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
@@ -61,8 +60,7 @@ bool check_is_abs_path(const char *s) {
     return true;
 }
 
-/* --- definitions of an app
- * --------------------------------------------------------------------------- */
+/* --- definitions of an app ------------------------------------------------------------------- */
 
 static int unique(struct map *seen, const char *what, const char *name, struct err *err) {
     if (map_get(seen, name)) return err_say(err, -EINVAL, "%s %s is there twice", what, name);
@@ -143,8 +141,7 @@ static int check_contents(Orlop__Content *const *v, size_t n, const char *what, 
     return r;
 }
 
-/* --- dependencies
- * ------------------------------------------------------------------------------------ */
+/* --- dependencies ---------------------------------------------------------------------------- */
 
 enum mark { UNSEEN = 0, OPEN = 1, DONE = 2 };
 
@@ -195,8 +192,7 @@ static int check_circles(const Orlop__App *a, struct err *err) {
     return r;
 }
 
-/* --- the app
- * ----------------------------------------------------------------------------------------- */
+/* --- the app --------------------------------------------------------------------------------- */
 
 static int check_services(const Orlop__App *a, struct err *err) {
     struct check_refs refs = {.app = a};
@@ -237,8 +233,7 @@ int check_app(const Orlop__App *a, struct err *err) {
     return r;
 }
 
-/* --- what agents say
- * ---------------------------------------------------------------------------------- */
+/* --- what agents say ------------------------------------------------------------------------- */
 
 static int check_status(const Orlop__TaskStatus *t, struct err *err) {
     if (!check_is_task_id(t->task))

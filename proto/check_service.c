@@ -42,8 +42,7 @@ void check__refs_fini(struct check_refs *r) {
     map_fini(&r->configs);
 }
 
-/* --- small things
- * --------------------------------------------------------------------------------------- */
+/* --- small things ---------------------------------------------------------------------------- */
 
 static bool is_address(const char *s) {
     unsigned char buf[sizeof(struct in6_addr)];
@@ -124,8 +123,7 @@ static int check_environment(const Orlop__Service *s, struct err *err) {
     return 0;
 }
 
-/* --- ports, networks
- * -------------------------------------------------------------------------------------- */
+/* --- ports, networks ------------------------------------------------------------------------- */
 
 static bool is_protocol(Orlop__Port__Protocol p) {
     return p == ORLOP__PORT__PROTOCOL__TCP || p == ORLOP__PORT__PROTOCOL__UDP;
@@ -193,8 +191,7 @@ static int check_networks(const struct check_refs *refs, const Orlop__Service *s
     return 0;
 }
 
-/* --- mounts, secrets, configs
- * -------------------------------------------------------------------------------- */
+/* --- mounts, secrets, configs ---------------------------------------------------------------- */
 
 static bool is_subpath(const char *s) {
     char path[CHECK_TEXT_MAX];
@@ -262,8 +259,7 @@ static int check_files(const struct check_refs *refs, const Orlop__Service *s, s
     return r < 0 ? r : check_uses(s->configs, s->n_configs, &refs->configs, "config", err);
 }
 
-/* --- behaviour
- * --------------------------------------------------------------------------------------------- */
+/* --- behaviour ------------------------------------------------------------------------------- */
 
 static int check_dependencies(const struct check_refs *refs, const Orlop__Service *s,
                               struct err *err) {

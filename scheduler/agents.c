@@ -22,9 +22,7 @@ struct agent *agents__agent(struct agents *a, const char *node) {
     return g;
 }
 
-/* --- lease
- * ------------------------------------------------------------------------------------------------
- */
+/* --- lease ----------------------------------------------------------------------------------- */
 
 struct down_call {
     struct agents *agents;
@@ -95,8 +93,7 @@ static void on_tick(uv_timer_t *t) {
     }
 }
 
-/* --- status batches
- * ------------------------------------------------------------------------------------------ */
+/* --- status batches -------------------------------------------------------------------------- */
 
 static void on_flush(uv_timer_t *t) {
     struct agents *a = t->data;
@@ -109,8 +106,7 @@ void agents__flush_soon(struct agents *a) {
     ensure(uv_timer_start(&a->flush, on_flush, AGENTS_BATCH_MS, 0) == 0);
 }
 
-/* --- what others call
- * ------------------------------------------------------------------------------------------ */
+/* --- what others call ------------------------------------------------------------------------ */
 
 int agents_new(struct sched *sched, struct agents **ret) {
     struct agents *a = mem_zalloc(sizeof *a);

@@ -36,8 +36,7 @@ int64_t sched_now_ms(struct sched *s) {
     return mono + s->clock_offset_ms;
 }
 
-/* --- proposals
- * ------------------------------------------------------------------------------------------ */
+/* --- proposals ------------------------------------------------------------------------------- */
 
 int sched_propose(struct sched *s, Orlop__Entry *const *entries, size_t n, sched_cb cb, void *ctx) {
     Orlop__EntryBatch b = ORLOP__ENTRY_BATCH__INIT;
@@ -58,9 +57,7 @@ int sched_propose_one(struct sched *s, Orlop__Entry__WhatCase what, void *body, 
     return sched_propose(s, list, 1, cb, ctx);
 }
 
-/* --- plans
- * ------------------------------------------------------------------------------------------------
- */
+/* --- plans ----------------------------------------------------------------------------------- */
 
 static void soon(struct sched *s);
 
@@ -169,9 +166,7 @@ static void plan(struct sched *s) {
     set_timer(s, now);
 }
 
-/* --- applied
- * -----------------------------------------------------------------------------------------------
- */
+/* --- applied --------------------------------------------------------------------------------- */
 
 static void on_turn(uv_timer_t *t) {
     struct sched *s = t->data;
@@ -239,17 +234,16 @@ static int restore(void *ctx, uint64_t idx, const uint8_t *data, size_t len) {
     return r;
 }
 
-/* --- leadership
- * ---------------------------------------------------------------------------------------------- */
+/* --- leadership ------------------------------------------------------------------------------ */
 
 static void started(void *ctx, int status, uint64_t idx) {
     struct sched *s = ctx;
-    (void) idx;
     if (status < 0) {
         log_error("leader.start", "error=%d", status);
         return;
     }
     s->ready = true;
+    s->started_idx = idx;
     log_info("leader.ready", "term=%lu inc=%lu apps=%zu tasks=%zu", (unsigned long) s->term,
              (unsigned long) s->state.inc, map_len(&s->state.apps), map_len(&s->state.tasks));
     agents_lead(s->agents);
@@ -289,6 +283,16 @@ int sched_init(struct sched *s, uv_loop_t *loop, const struct paths *paths, stru
     if (!r) r = events_new(&s->events);
     if (!r) r = agents_new(s, &s->agents);
     return r < 0 ? err_set(err, r, "start the scheduler") : 0;
+}
+
+void sched_fini(struct sched *s) {
+    void *work;
+    for (size_t i = 0; map_next(&s->apps, &i, NULL, &work);) mem_free(work);
+    map_fini(&s->apps);
+    map_fini(&s->deleted);
+    agents_free(s->agents);
+    events_free(s->events);
+    state_fini(&s->state);
 }
 
 void sched_close(struct sched *s) {

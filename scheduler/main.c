@@ -9,12 +9,9 @@
 #include <signal.h>
 #include <stdio.h>
 
-#include "agents.h"
 #include "api/api.h"
-#include "events.h"
 #include "runtime/base/fd.h"
 #include "runtime/base/log.h"
-#include "runtime/base/mem.h"
 #include "sched.h"
 
 struct program {
@@ -74,9 +71,7 @@ static int listen_api(struct program *p, struct err *err) {
     return bus_listen(p->sched.bus, url, &api_conn_ops, &p->sched, &p->sched.listener, err);
 }
 
-/* --- end
- * ------------------------------------------------------------------------------------------------
- */
+/* --- end ------------------------------------------------------------------------------------- */
 
 static void log_closed(void *ctx) {
     struct program *p = ctx;
@@ -128,10 +123,7 @@ static int run(struct program *p, const struct paths *paths, struct err *err) {
     log_info("scheduler.start", "run=\"%s\" state=\"%s\" idx=%lu", paths->run, paths->state,
              (unsigned long) p->sched.state.applied_idx);
     uv_run(&p->loop, UV_RUN_DEFAULT);
-    agents_free(p->sched.agents);
-    events_free(p->sched.events);
-    map_fini(&p->sched.apps);
-    state_fini(&p->sched.state);
+    sched_fini(&p->sched);
     uv_loop_close(&p->loop);
     fd_close(&p->lock);
     return 0;

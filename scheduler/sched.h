@@ -30,7 +30,8 @@ struct sched {
     struct events *events;
 
     uint64_t term;
-    bool ready; /* our own LeaderStart is applied: plans, answers, reads */
+    uint64_t started_idx; /* of our LeaderStart: no other process ever had it */
+    bool ready;           /* our own LeaderStart is applied: plans, answers, reads */
     bool closing;
     int64_t clock_offset_ms; /* cluster time = CLOCK_MONOTONIC + this */
 
@@ -78,6 +79,7 @@ _Noreturn void sched_die(const char *why);
 must_use int sched_init(struct sched *s, uv_loop_t *loop, const struct paths *paths,
                         struct err *err);
 void sched_close(struct sched *s); /* ends all handles; the loop runs out */
+void sched_fini(struct sched *s);  /* after the loop has run out */
 extern const struct store_ops sched_store_ops;
 
 #endif

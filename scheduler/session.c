@@ -16,9 +16,7 @@ enum {
     OUT_SOFT_MAX = 64, /* messages waiting: above it heartbeats stay unanswered */
 };
 
-/* --- life
- * -------------------------------------------------------------------------------------------------
- */
+/* --- life ------------------------------------------------------------------------------------ */
 
 static void batch_fini(struct session_batch *b) {
     map_fini(&b->index);
@@ -65,9 +63,7 @@ static bool over(const struct session *s) {
     return !s->stream || !s->agent;
 }
 
-/* --- sending
- * ------------------------------------------------------------------------------------------------
- */
+/* --- sending --------------------------------------------------------------------------------- */
 
 static void pump(struct session *s) {
     while (!over(s) && !list_empty(&s->out)) {
@@ -157,9 +153,7 @@ void session_push(struct session *s) {
     pump(s);
 }
 
-/* --- Hello
- * --------------------------------------------------------------------------------------------------
- */
+/* --- Hello ----------------------------------------------------------------------------------- */
 
 static void welcome(struct session *s) {
     Orlop__Welcome w = ORLOP__WELCOME__INIT;
@@ -219,7 +213,8 @@ static void start(struct session *s) {
         session_fail(s, -ENOMEM, "no memory for the node");
         return;
     }
-    s->number = sched->term << 32 | (++s->agents->counter & UINT32_MAX);
+    /* A Raft of one keeps its term over a restart: the idx of our start is what is unique. */
+    s->number = sched->started_idx << 24 | (++s->agents->counter & 0xffffff);
     s->stage = SESSION_REGISTER;
     log_info("session.hello", "node=\"%s\" boot=%lu", s->agent->name,
              (unsigned long) s->hello->boot);
@@ -258,9 +253,7 @@ static void on_hello(struct session *s, const Orlop__Hello *h) {
     if (s->agents->sched->ready) start(s); /* else session_lead goes on */
 }
 
-/* --- Report
- * --------------------------------------------------------------------------------------------------
- */
+/* --- Report ---------------------------------------------------------------------------------- */
 
 struct sync_call {
     struct session *session;
@@ -342,9 +335,7 @@ static void on_report(struct session *s, const Orlop__Report *report) {
         s->stage = SESSION_SYNCING;
 }
 
-/* --- in sync
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- in sync --------------------------------------------------------------------------------- */
 
 static void up_applied(void *ctx, int status, uint64_t idx) {
     struct session *s = ctx;
@@ -453,9 +444,7 @@ static void on_status(struct session *s, const Orlop__StatusBatch *b) {
         agents__flush_soon(s->agents);
 }
 
-/* --- messages
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- messages -------------------------------------------------------------------------------- */
 
 static void dispatch(struct session *s, const Orlop__AgentUp *m) {
     if (m->what_case == ORLOP__AGENT_UP__WHAT_HELLO) {

@@ -92,8 +92,7 @@ static void make_room(struct build *b) {
     open_part(b);
 }
 
-/* --- tasks
- * --------------------------------------------------------------------------------------------- */
+/* --- tasks ----------------------------------------------------------------------------------- */
 
 static void add_contents(struct build *b, Orlop__TaskSpec *out, const struct task *t) {
     const Orlop__Service *def = t->def->def;
@@ -158,8 +157,7 @@ static void add_tasks(struct build *b) {
         add_task(b, list_entry(it, struct task, node_link));
 }
 
-/* --- networks, services, facts
- * --------------------------------------------------------------------------- */
+/* --- networks, services, facts --------------------------------------------------------------- */
 
 static void add_network(struct build *b, const struct network *n) {
     make_room(b);
@@ -292,8 +290,7 @@ static void add_networks(struct build *b) {
     }
 }
 
-/* --- what is gone
- * ------------------------------------------------------------------------------------------ */
+/* --- what is gone ---------------------------------------------------------------------------- */
 
 static void add_tomb(struct build *b, const struct tomb *t) {
     switch (t->kind) {

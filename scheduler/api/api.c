@@ -103,9 +103,7 @@ static void on_down(void *ctx, struct bus_conn *c, const struct err *why) {
 
 const struct bus_conn_ops api_conn_ops = {.down = on_down, .request = on_request};
 
-/* --- writes
- * ------------------------------------------------------------------------------------------------
- */
+/* --- writes ---------------------------------------------------------------------------------- */
 
 struct write_call {
     struct sched *sched;

@@ -45,9 +45,7 @@ static void no_memory(struct bus_stream *stream) {
     bus_fail(stream, -ENOMEM, "no memory for the answer");
 }
 
-/* --- list
- * --------------------------------------------------------------------------------------------------
- */
+/* --- list ------------------------------------------------------------------------------------ */
 
 static Orlop__AppSummary *summary(struct describe *d, const struct app *a) {
     Orlop__AppSummary *m = arena_alloc(&d->arena, sizeof *m);
@@ -90,9 +88,7 @@ void api__app_list(struct sched *s, struct bus_stream *stream, const ProtobufCMe
     arena_fini(&d.arena);
 }
 
-/* --- status
- * -------------------------------------------------------------------------------------------------
- */
+/* --- status ---------------------------------------------------------------------------------- */
 
 /* A deleted app is still there for people until every node has taken down its networks. */
 static bool still_on_nodes(const struct sched *s, const char *app) {
@@ -163,9 +159,7 @@ void api__app_spec(struct sched *s, struct bus_stream *stream, const ProtobufCMe
     bus_answer_pb(stream, &m.base);
 }
 
-/* --- tasks
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- tasks ----------------------------------------------------------------------------------- */
 
 static bool listed(const Orlop__TaskListRequest *r, const struct task *t) {
     if (*r->app && !str_eq(r->app, t->service->app->name)) return false;

@@ -29,9 +29,7 @@ static void *fresh(struct describe *d, const ProtobufCMessageDescriptor *desc) {
     return m;
 }
 
-/* --- a task
- * ------------------------------------------------------------------------------------------------
- */
+/* --- a task ---------------------------------------------------------------------------------- */
 
 static void trouble_of_end(const struct task *t, struct err *ret) {
     const Orlop__TaskStatus *st = &t->status;
@@ -118,9 +116,7 @@ Orlop__TaskInfo *describe_task(struct describe *d, const struct task *t) {
     return out->waiting ? out : NULL;
 }
 
-/* --- a service
- * ------------------------------------------------------------------------------------------------
- */
+/* --- a service ------------------------------------------------------------------------------- */
 
 struct census {
     uint32_t running, ready, outdated, restarts, under_way;
@@ -203,9 +199,7 @@ Orlop__ServiceStatus *describe_service(struct describe *d, const struct service 
     return out;
 }
 
-/* --- an app
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- an app ---------------------------------------------------------------------------------- */
 
 const char *describe_app_state(struct describe *d, const struct app *a) {
     if (a->removing) return "removing";

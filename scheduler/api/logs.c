@@ -51,9 +51,7 @@ struct logs {
     struct err failed; /* the last node's error, when not following */
 };
 
-/* --- life
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- life ------------------------------------------------------------------------------------ */
 
 static void free_batch(struct source *src, struct batch *b) {
     if (src->stream) bus_consumed(src->stream, b->len);
@@ -99,9 +97,7 @@ static void client_closed(void *ctx, struct bus_stream *stream, const struct err
     }
 }
 
-/* --- merging
- * --------------------------------------------------------------------------------------------------
- */
+/* --- merging --------------------------------------------------------------------------------- */
 
 static const Orlop__LogLine *head(const struct source *src, size_t ahead, struct batch **ret) {
     list_each (it, &src->batches) {
@@ -215,8 +211,7 @@ static void client_writable(void *ctx, struct bus_stream *stream) {
     merge(ctx, false);
 }
 
-/* --- nodes' streams
- * --------------------------------------------------------------------------------------------- */
+/* --- nodes' streams -------------------------------------------------------------------------- */
 
 static void name_lines(struct logs *l, Orlop__LogBatch *m) {
     for (size_t i = 0; i < m->n_lines; i++) {
@@ -273,9 +268,7 @@ static void source_closed(void *ctx, struct bus_stream *stream, const struct err
     merge(l, false);
 }
 
-/* --- which tasks
- * --------------------------------------------------------------------------------------------------
- */
+/* --- which tasks ----------------------------------------------------------------------------- */
 
 static bool wanted(const struct logs *l, const struct task *t) {
     const Orlop__LogsRequest *r = l->req;

@@ -47,10 +47,7 @@ void api__node_inspect(struct sched *s, struct bus_stream *stream, const Protobu
         bus_fail(stream, -ENOENT, "there is no node %s", r->node);
         return;
     }
-    Orlop__NodeInfo info, *list[] = {&info};
+    Orlop__NodeInfo info;
     fill(s, n, &info);
-    Orlop__NodeListAnswer m = ORLOP__NODE_LIST_ANSWER__INIT;
-    m.nodes = list;
-    m.n_nodes = 1;
-    bus_answer_pb(stream, &m.base);
+    bus_answer_pb(stream, &info.base);
 }

@@ -22,9 +22,7 @@ static void relay(struct bus_stream *client, struct bus_conn *node, uint32_t met
     bus_relay(client, out);
 }
 
-/* --- exec
- * --------------------------------------------------------------------------------------------------
- */
+/* --- exec ------------------------------------------------------------------------------------ */
 
 static const struct task *running_task(const struct service *svc, uint32_t slot) {
     const struct task *best = NULL;
@@ -80,8 +78,7 @@ void api__exec(struct sched *s, struct bus_stream *stream, const ProtobufCMessag
     relay(stream, node, ORLOP__METHOD__EXEC, &out.base);
 }
 
-/* --- images, volumes: of the node that is there
- * ------------------------------------------------------------- */
+/* --- images, volumes: of the node that is there ---------------------------------------------- */
 
 static void to_a_node(struct sched *s, struct bus_stream *stream, uint32_t method,
                       const ProtobufCMessage *req) {

@@ -7,8 +7,7 @@
 #include "runtime/base/str.h"
 #include "scheduler/state/rules.h"
 
-/* --- filter
- * -------------------------------------------------------------------------------------------- */
+/* --- filter ---------------------------------------------------------------------------------- */
 
 static bool mounts(const Orlop__Service *def, const char *volume) {
     for (size_t i = 0; i < def->n_mounts; i++)
@@ -54,8 +53,7 @@ static struct node with_load(const struct node *n, const struct map *loads) {
     return shadow;
 }
 
-/* --- score: lower is better
- * ------------------------------------------------------------------------------ */
+/* --- score: lower is better ------------------------------------------------------------------ */
 
 static uint64_t permille(uint64_t part, uint64_t whole) {
     if (!whole) return 0;

@@ -7,7 +7,7 @@
 #include "plan_internal.h"
 #include "runtime/base/mem.h"
 
-enum { ARENA_BUDGET_BYTES = 8 << 20 };
+enum { ARENA_BUDGET_BYTES = 256 << 20 }; /* 10,000 tasks on 64 networks */
 
 void plan_init(struct plan *p, const struct state *s, int64_t now_ms, uint64_t acked_idx) {
     *p = (struct plan){.s = s, .now_ms = now_ms, .acked_idx = acked_idx, .wake_ms = INT64_MAX};

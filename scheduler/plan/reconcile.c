@@ -31,8 +31,7 @@ static bool on_down_node(const struct task *t) {
     return t->node && !t->node->up;
 }
 
-/* --- leaving
- * ----------------------------------------------------------------------------------------- */
+/* --- leaving --------------------------------------------------------------------------------- */
 
 static void finish_drain(struct plan *p, const struct task *t) {
     bool seen = p->acked_idx >= t->drain_idx;
@@ -57,8 +56,7 @@ static void let_go(struct plan *p, const struct task *t) {
     }
 }
 
-/* --- the slots that are wanted
- * ------------------------------------------------------------------------- */
+/* --- the slots that are wanted --------------------------------------------------------------- */
 
 static void ended(struct work *w, const struct task *t) {
     if (t->want == ORLOP__WANT__WANT_RUN && rule_current(t) && !rule_replaceable(t)) return;
@@ -88,8 +86,7 @@ static void one_slot(struct work *w, uint32_t slot) {
         pending(w, t);
 }
 
-/* --- rolling
- * ------------------------------------------------------------------------------------------- */
+/* --- rolling --------------------------------------------------------------------------------- */
 
 static bool outdated(const struct task *t) {
     return t && t->want == ORLOP__WANT__WANT_RUN && t->node && !rule_final(t) && !rule_current(t);
@@ -110,8 +107,7 @@ static void roll(struct work *w) {
     if (victim && ready == w->replicas && w->gate == GATE_OPEN) plan__drain(w->p, victim);
 }
 
-/* --- one service
- * ------------------------------------------------------------------------------------------ */
+/* --- one service ----------------------------------------------------------------------------- */
 
 static int survey(struct work *w) {
     w->last_slot = w->replicas;
@@ -142,9 +138,7 @@ static int service(struct plan *p, const struct service *svc, bool may_leave) {
     return p->error;
 }
 
-/* --- the app
- * -----------------------------------------------------------------------------------------------
- */
+/* --- the app --------------------------------------------------------------------------------- */
 
 static bool leaving(const struct service *svc) {
     return svc->removed || svc->app->removing;

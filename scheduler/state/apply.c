@@ -11,8 +11,7 @@
 
 enum { ANSWER_MAX = 64 << 10 };
 
-/* --- clients' writes: once per (client, number)
- * ----------------------------------------------------- */
+/* --- clients' writes: once per (client, number) ---------------------------------------------- */
 
 static int write_of(struct state *s, const Orlop__Entry *e, struct buf *answer, struct err *why) {
     if (e->what_case == ORLOP__ENTRY__WHAT_APP_APPLY)
@@ -92,8 +91,7 @@ out:
     return r;
 }
 
-/* --- one entry
- * ------------------------------------------------------------------------------------- */
+/* --- one entry ------------------------------------------------------------------------------- */
 
 static int leader_start(struct state *s, const Orlop__EntryLeaderStart *e) {
     s->term = e->term;

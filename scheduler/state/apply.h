@@ -17,7 +17,7 @@ must_use int apply_batch(struct state *s, uint64_t idx, const Orlop__EntryBatch 
                          struct err *results);
 
 /* Of one committed proposal's bytes; what does not decode is a no-op. */
-enum { APPLY_BUDGET_BYTES = 128 << 20, APPLY_ENTRIES_MAX = 65536 };
+enum { APPLY_BUDGET_BYTES = 160 << 20, APPLY_ENTRIES_MAX = 65536 };
 must_use int apply_bytes(struct state *s, uint64_t idx, const uint8_t *data, size_t len);
 
 #endif

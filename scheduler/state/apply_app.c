@@ -9,8 +9,7 @@
 #include "runtime/base/mem.h"
 #include "runtime/base/str.h"
 
-/* --- what the new manifest says together with what stays
- * ------------------------------------------- */
+/* --- what the new manifest says together with what stays ------------------------------------- */
 
 static bool listed(char *const *list, size_t n, const char *name) {
     for (size_t i = 0; i < n; i++)
@@ -88,8 +87,7 @@ static bool same_message(const ProtobufCMessage *a, const ProtobufCMessage *b) {
     return pa && pb && na == nb && memcmp(pa, pb, na) == 0;
 }
 
-/* --- apply
- * ------------------------------------------------------------------------------------------ */
+/* --- apply ----------------------------------------------------------------------------------- */
 
 static int answer_apply(const struct state *s, const struct app *a, bool changed,
                         struct buf *answer) {
@@ -159,8 +157,7 @@ int apply__app_apply(struct state *s, const Orlop__AppApplyRequest *r, struct bu
     return answer_apply(s, a, true, answer);
 }
 
-/* --- scale, restart
- * --------------------------------------------------------------------------------- */
+/* --- scale, restart -------------------------------------------------------------------------- */
 
 static int find_app(struct state *s, const char *name, struct app **ret, struct err *why) {
     struct app *a = state_app(s, name);
@@ -232,8 +229,7 @@ int apply__app_restart(struct state *s, const Orlop__AppRestartRequest *r, struc
     return 0;
 }
 
-/* --- remove, delete
- * --------------------------------------------------------------------------------- */
+/* --- remove, delete -------------------------------------------------------------------------- */
 
 /* Another app that is joined to a network of A. */
 static const struct app *joined_app(const struct state *s, const struct app *a) {

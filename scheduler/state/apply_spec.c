@@ -11,8 +11,7 @@
 
 enum { PORT_FIRST = 32768, PORT_LAST = 60999 };
 
-/* --- published ports
- * --------------------------------------------------------------------------------- */
+/* --- published ports ------------------------------------------------------------------------- */
 
 static bool ports_meet(const Orlop__Port *a, const Orlop__Port *b) {
     return a->published && a->published == b->published && a->protocol == b->protocol &&
@@ -85,8 +84,7 @@ int apply__choose_ports(const struct state *s, struct spec *p, const struct app 
     return 0;
 }
 
-/* --- can it be taken in?
- * ----------------------------------------------------------------------------- */
+/* --- can it be taken in? --------------------------------------------------------------------- */
 
 static struct network *own_network(const struct app *a, const char *key) {
     if (!a) return NULL;
@@ -196,8 +194,7 @@ int apply__check_spec(const struct state *s, const struct app *a, const struct s
     return !r && a ? check_joined(s, a, p, why) : r;
 }
 
-/* --- taking it in
- * ------------------------------------------------------------------------------------ */
+/* --- taking it in ---------------------------------------------------------------------------- */
 
 static int create_networks(struct state *s, struct app *a, bool with_subnet, struct err *why) {
     for (size_t i = 0; i < a->spec->app->n_networks; i++) {

@@ -8,8 +8,7 @@
 #include "runtime/base/mem.h"
 #include "runtime/base/str.h"
 
-/* --- planned entries
- * --------------------------------------------------------------------------------- */
+/* --- planned entries ------------------------------------------------------------------------- */
 
 static int find_for(const struct state *s, const char *id, uint64_t mod, struct task **ret,
                     struct err *why) {
@@ -159,8 +158,7 @@ int apply__task_stop(struct state *s, const Orlop__EntryTaskStop *e, struct err 
     return apply__end_task(s, t, ORLOP__TASK_STATE__SHUTDOWN, false, "stopped before its start");
 }
 
-/* --- the end of a task
- * --------------------------------------------------------------------------------- */
+/* --- the end of a task ----------------------------------------------------------------------- */
 
 /* A one-shot is done when all its replicas are: a fact that outlives them. */
 static void look_for_fact(struct state *s, struct task *last) {
@@ -203,8 +201,7 @@ int apply__end_task(struct state *s, struct task *t, Orlop__TaskState state, boo
     return t->status.gone ? 0 : now_gone(s, t);
 }
 
-/* --- what nodes say
- * -------------------------------------------------------------------------------------- */
+/* --- what nodes say -------------------------------------------------------------------------- */
 
 static bool newer(const Orlop__TaskStatus *old, const Orlop__TaskStatus *st) {
     if (st->boot != old->boot) return st->boot > old->boot;

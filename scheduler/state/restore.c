@@ -119,8 +119,7 @@ static int get_node(struct state *s, const Orlop__SnapshotNode *m, struct err *e
     return 0;
 }
 
-/* --- tasks
- * --------------------------------------------------------------------------------------------- */
+/* --- tasks ----------------------------------------------------------------------------------- */
 
 static struct spec *revision_of(const struct app *a, uint64_t revision) {
     if (a->spec->revision == revision) return a->spec;
@@ -172,8 +171,9 @@ static int check_task(const struct state *s, const Orlop__SnapshotTask *m, struc
         m->want < ORLOP__WANT__WANT_RUN || m->want > ORLOP__WANT__WANT_STOP ||
         (*m->node && !state_node(s, m->node)))
         return BAD(err, "task %.80s is damaged", m->task);
-    bool placed = st->state != ORLOP__TASK_STATE__PENDING && !rule_state_is_final(st->state);
-    if (placed && !*m->node) return BAD(err, "task %s is nowhere", m->task);
+    bool final = rule_state_is_final(st->state), pending = st->state == ORLOP__TASK_STATE__PENDING;
+    if (!final && pending != !*m->node) return BAD(err, "task %s is nowhere", m->task);
+    if (st->gone && !final) return BAD(err, "task %s is gone but not ended", m->task);
     return 0;
 }
 
@@ -202,8 +202,7 @@ static int get_task(struct state *s, const Orlop__SnapshotTask *m, struct err *e
     return get_addresses(s, t, m, err);
 }
 
-/* --- the rest
- * -------------------------------------------------------------------------------------------- */
+/* --- the rest -------------------------------------------------------------------------------- */
 
 static int get_client(struct state *s, const Orlop__SnapshotClient *m, struct err *err) {
     char key[33] = "";
@@ -258,7 +257,7 @@ static int fill(struct state *s, const Orlop__Snapshot *m, struct err *err) {
 
 int snapshot_decode(struct state *s, const uint8_t *data, size_t len, struct err *err) {
     struct arena a;
-    arena_init(&a, SNAPSHOT_BUDGET_BYTES);
+    arena_init(&a, SNAPSHOT_BUDGET(len));
     Orlop__Snapshot *m = arena_unpack(&a, &orlop__snapshot__descriptor, data, len);
     int r;
     if (!m)

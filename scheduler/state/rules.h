@@ -17,7 +17,8 @@ static inline bool rule_final(const struct task *t) {
     return rule_state_is_final(t->status.state);
 }
 static inline bool rule_started(const struct task *t) {
-    return t->status.started_unix_ms != 0 || t->status.state == ORLOP__TASK_STATE__RUNNING;
+    return t->status.started_unix_ms != 0 || t->status.state == ORLOP__TASK_STATE__RUNNING ||
+           t->status.state == ORLOP__TASK_STATE__COMPLETE;
 }
 
 /* What the newest revision says of SVC; NULL when it is removed, or its app is. */

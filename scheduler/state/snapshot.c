@@ -222,7 +222,7 @@ static int put_volumes(struct arena *a, const struct state *s, Orlop__Snapshot *
 
 int snapshot_encode(const struct state *s, uint8_t **ret, size_t *ret_len) {
     struct arena a;
-    arena_init(&a, SNAPSHOT_BUDGET_BYTES);
+    arena_init(&a, SIZE_MAX / 2); /* lists only: as large as the state */
     Orlop__Snapshot m = ORLOP__SNAPSHOT__INIT;
     m.format = SNAPSHOT_FORMAT;
     m.inc = s->inc;

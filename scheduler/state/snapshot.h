@@ -2,14 +2,16 @@
 /* scheduler/state/snapshot.h - the whole state as bytes, and back.
  *
  * Thread   [loop].
- * Limits   SNAPSHOT_BUDGET_BYTES when decoding.
+ * Limits   decoding may take 256 times the bytes (the worst a message of ours can ask for), as it
+ * must never refuse what was written here.
  */
 #ifndef ORLOP_SCHEDULER_STATE_SNAPSHOT_H
 #define ORLOP_SCHEDULER_STATE_SNAPSHOT_H
 
 #include "state.h"
 
-enum { SNAPSHOT_FORMAT = 1, SNAPSHOT_BUDGET_BYTES = 1 << 30 };
+enum { SNAPSHOT_FORMAT = 1 };
+#define SNAPSHOT_BUDGET(len) ((size_t) (len) *256 + (64 << 20))
 
 /* *ret is the caller's (mem_free). -ENOMEM. */
 must_use int snapshot_encode(const struct state *s, uint8_t **ret, size_t *ret_len);

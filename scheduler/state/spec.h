@@ -13,7 +13,9 @@
 #include "runtime/base/err.h"
 #include "runtime/base/map.h"
 
-enum { SPEC_HASH_MAX = 33, SPEC_BUDGET_BYTES = 64 << 20 };
+/* The budget is above what decoding an entry (APPLY_BUDGET_BYTES) and merging it with an older
+ * revision can come to: a copy of what was decoded never fails for its size. */
+enum { SPEC_HASH_MAX = 33, SPEC_BUDGET_BYTES = 512 << 20 };
 
 struct spec_service {
     const Orlop__Service *def;

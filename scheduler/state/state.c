@@ -340,7 +340,8 @@ void state__place(struct task *t, struct node *n, bool holds) {
     if (holds) account(n, t, +1);
 }
 
-enum { INVENTORY_BUDGET_BYTES = 256 << 10 };
+/* What check_hello lets through (64 KiB packed) always fits, also when it is all unknown fields. */
+enum { INVENTORY_BUDGET_BYTES = 16 << 20 };
 
 int state__take_inventory(struct node *n, const Orlop__Inventory *inv) {
     static const Orlop__Inventory none = ORLOP__INVENTORY__INIT;
@@ -357,8 +358,7 @@ int state__release(struct state *s, struct task *t) {
     return net_release_task(s, t);
 }
 
-/* --- what nodes must hear
- * ------------------------------------------------------------------------- */
+/* --- what nodes must hear -------------------------------------------------------------------- */
 
 void state__touch_service(struct state *s, struct service *svc) {
     list_del(&svc->changed);

@@ -13,8 +13,7 @@
 #include "runtime/base/mem.h"
 #include "runtime/base/str.h"
 
-/* --- the loop
- * ---------------------------------------------------------------------------------------------- */
+/* --- the loop -------------------------------------------------------------------------------- */
 
 static void on_deadline(uv_timer_t *t) {
     struct rig *r = t->data;
@@ -29,8 +28,7 @@ bool rig_until(struct rig *r, bool (*pred)(struct rig *r)) {
     return !r->late;
 }
 
-/* --- the scheduler's process
- * ---------------------------------------------------------------------------------- */
+/* --- the scheduler's process ----------------------------------------------------------------- */
 
 void rig_run_scheduler(struct rig *r) {
     char run[128], state[128];
@@ -48,9 +46,7 @@ void rig_kill_scheduler(struct rig *r) {
     r->scheduler = 0;
 }
 
-/* --- the agent
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- the agent ------------------------------------------------------------------------------- */
 
 static void up(struct rig *r, Orlop__AgentUp *m) {
     m->inc = r->inc;
@@ -252,9 +248,7 @@ void rig_hang_up_agent(struct rig *r) {
     r->agent = NULL;
 }
 
-/* --- the client
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- the client ------------------------------------------------------------------------------ */
 
 struct call {
     struct rig *rig;
@@ -319,9 +313,7 @@ Orlop__RequestId rig_request_id(struct rig *r) {
     return id;
 }
 
-/* --- life
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- life ------------------------------------------------------------------------------------ */
 
 void rig_start(struct rig *r) {
     static const struct bus_conn_ops none = {0};

@@ -91,8 +91,17 @@ static void request_id(struct scenario *sc, Orlop__RequestId *id) {
     id->number = ++sc->requests;
 }
 
-/* --- clients' commands
- * ------------------------------------------------------------------------------------ */
+static size_t split(char *line, char **words) {
+    size_t n = 0;
+    char *save;
+    for (char *w = strtok_r(line, " ", &save); w; w = strtok_r(NULL, " ", &save)) {
+        ensure(n < WORDS_MAX);
+        words[n++] = w;
+    }
+    return n;
+}
+
+/* --- clients' commands ----------------------------------------------------------------------- */
 
 static void do_apply(struct scenario *sc, char **w, size_t n) {
     Orlop__AppApplyRequest r = ORLOP__APP_APPLY_REQUEST__INIT;
@@ -155,9 +164,7 @@ static void do_remove(struct scenario *sc, char **w, size_t n) {
     apply_one(sc, ORLOP__ENTRY__WHAT_APP_REMOVE, &r);
 }
 
-/* --- nodes
- * -------------------------------------------------------------------------------------------------
- */
+/* --- nodes ----------------------------------------------------------------------------------- */
 
 static void node_up(struct scenario *sc, char *name) {
     Orlop__EntryNodeUp up = ORLOP__ENTRY_NODE_UP__INIT;
@@ -240,9 +247,100 @@ static void do_say(struct scenario *sc, char **w, size_t n) {
     apply_one(sc, ORLOP__ENTRY__WHAT_TASK_STATUS, &e);
 }
 
-/* --- planning
- * ------------------------------------------------------------------------------------------------
- */
+static void do_ps(struct scenario *sc) {
+    static const char *const wants[] = {"", "run", "drain", "stop"};
+    void *value;
+    for (size_t i = 0; map_next(&sc->s.tasks, &i, NULL, &value);) {
+        const struct task *t = value;
+        char name[STATE_NAME_MAX];
+        buf_printf(sc->out, "  %s %s r%lu %s%s%s%s\n", t->id, state_task_name(t, name),
+                   (unsigned long) t->spec->revision, gate_state_name(t->status.state),
+                   t->want == ORLOP__WANT__WANT_RUN ? "" : " want ",
+                   t->want == ORLOP__WANT__WANT_RUN ? "" : wants[t->want],
+                   rule_current(t) ? "" : " outdated");
+    }
+}
+
+/* Something of its app has failed for good, so that others wait for ever. */
+static bool excused(const struct scenario *sc, const struct service *svc) {
+    void *value;
+    for (size_t i = 0; map_next(&svc->app->services, &i, NULL, &value);) {
+        const struct spec_service *w = rule_wanted(value);
+        if (w && gate_check(&sc->s, value, w, NULL) == GATE_NEVER) return true;
+    }
+    return false;
+}
+
+/* Each slot has a current task that is ready, unless one has failed for good. */
+static void settled(struct scenario *sc, const struct service *svc) {
+    ensure(!svc->removed);
+    const struct spec_service *wanted = rule_wanted(svc);
+    if (gate_check(&sc->s, svc, wanted, NULL) != GATE_OPEN && excused(sc, svc)) return;
+    bool failed = false;
+    uint32_t ready = 0;
+    list_each (it, &svc->tasks) {
+        const struct task *t = list_entry(it, struct task, service_link);
+        failed |= rule_current(t) && rule_final(t) && !rule_replaceable(t) && !rule_ready(t);
+        if (rule_current(t) && rule_ready(t)) ready++;
+    }
+    if (failed || ready == wanted->def->replicas) return;
+    do_ps(sc);
+    fprintf(stderr, "%s\n%s of %s: %u of %u replicas at rest\n", buf_str(sc->out), svc->name,
+            svc->app->name, ready, wanted->def->replicas);
+    abort();
+}
+
+/* Every task does what is wanted of it; one-shots (services named migrate) complete. */
+static bool do_obey(struct scenario *sc) {
+    static char lines[256][160];
+    size_t n = 0;
+    void *value;
+    for (size_t i = 0; n < 256 && map_next(&sc->s.tasks, &i, NULL, &value);) {
+        const struct task *t = value;
+        if (!t->node || !t->holds) continue;
+        bool stop = t->want == ORLOP__WANT__WANT_STOP ||
+                    t->status.state == ORLOP__TASK_STATE__STOPPING; /* there is no way back */
+        bool runs = !str_eq(t->service->name, "migrate") &&
+                    t->status.state == ORLOP__TASK_STATE__RUNNING &&
+                    t->status.health == ORLOP__HEALTH__HEALTH_HEALTHY;
+        if (!stop && runs && !rule_final(t)) continue;
+        snprintf(lines[n++], sizeof lines[0], "say %s %s", t->id,
+                 stop || rule_final(t)                 ? "shutdown gone"
+                 : str_eq(t->service->name, "migrate") ? "complete exit=0 gone"
+                                                       : "running healthy");
+    }
+    for (size_t i = 0; i < n; i++) {
+        char *words[WORDS_MAX];
+        size_t count = split(lines[i], words);
+        if (state_task(&sc->s, words[1])) do_say(sc, words, count);
+    }
+    return n > 0;
+}
+
+static bool do_plan(struct scenario *sc);
+
+/* Nodes are up, everybody obeys, time passes: at the end all that is wanted is there. */
+static void do_rest(struct scenario *sc) {
+    char n1[] = "n1";
+    sc->acks = true;
+    if (!state_node(&sc->s, n1)->up) node_up(sc, n1);
+    bool busy = true;
+    for (int round = 0; busy; round++) {
+        ensure(round < 500); /* I25: creations are bounded */
+        busy = do_plan(sc);
+        busy |= do_obey(sc);
+        if (!busy) sc->now_ms += 70000; /* back-off, rest */
+        if (!busy) busy = do_plan(sc);
+    }
+    void *value, *inner;
+    for (size_t i = 0; map_next(&sc->s.apps, &i, NULL, &value);) {
+        struct app *a = value;
+        ensure(!a->removing);
+        for (size_t k = 0; map_next(&a->services, &k, NULL, &inner);) settled(sc, inner);
+    }
+}
+
+/* --- planning -------------------------------------------------------------------------------- */
 
 static bool do_plan(struct scenario *sc) {
     struct plan p;
@@ -268,20 +366,6 @@ static void do_why(struct scenario *sc, const char *name) {
         buf_printf(sc->out, "  %s\n", why.text);
     else
         buf_puts(sc->out, "  nothing is in the way\n");
-}
-
-static void do_ps(struct scenario *sc) {
-    static const char *const wants[] = {"", "run", "drain", "stop"};
-    void *value;
-    for (size_t i = 0; map_next(&sc->s.tasks, &i, NULL, &value);) {
-        const struct task *t = value;
-        char name[STATE_NAME_MAX];
-        buf_printf(sc->out, "  %s %s r%lu %s%s%s%s\n", t->id, state_task_name(t, name),
-                   (unsigned long) t->spec->revision, gate_state_name(t->status.state),
-                   t->want == ORLOP__WANT__WANT_RUN ? "" : " want ",
-                   t->want == ORLOP__WANT__WANT_RUN ? "" : wants[t->want],
-                   rule_current(t) ? "" : " outdated");
-    }
 }
 
 static void do_time(struct scenario *sc, const char *by) {
@@ -316,7 +400,14 @@ static void command(struct scenario *sc, char **w, size_t n) {
         do_say(sc, w, n);
     else if (str_eq(c, "plan"))
         (void) do_plan(sc);
-    else if (str_eq(c, "settle"))
+    else if (str_eq(c, "obey"))
+        (void) do_obey(sc);
+    else if (str_eq(c, "rest"))
+        do_rest(sc);
+    else if (str_eq(c, "maybe")) {
+        if (state_task_named(&sc->s, w[1]) && state_task_named(&sc->s, w[1])->node)
+            do_say(sc, w, n);
+    } else if (str_eq(c, "settle"))
         do_settle(sc);
     else if (str_eq(c, "time"))
         do_time(sc, w[1]);
@@ -331,16 +422,6 @@ static void command(struct scenario *sc, char **w, size_t n) {
         fprintf(stderr, "scenario: %s?\n", c);
         abort();
     }
-}
-
-static size_t split(char *line, char **words) {
-    size_t n = 0;
-    char *save;
-    for (char *w = strtok_r(line, " ", &save); w; w = strtok_r(NULL, " ", &save)) {
-        ensure(n < WORDS_MAX);
-        words[n++] = w;
-    }
-    return n;
 }
 
 void scenario_run(const char *input, struct buf *out) {

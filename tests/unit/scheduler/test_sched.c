@@ -24,8 +24,7 @@ static int teardown(void **state) {
     return 0;
 }
 
-/* --- requests
- * ------------------------------------------------------------------------------------------- */
+/* --- requests -------------------------------------------------------------------------------- */
 
 static void apply_shop(struct rig *r, const char *replicas, uint64_t number, struct err *err,
                        uint64_t *ret_revision) {
@@ -98,9 +97,7 @@ static void remove_shop(struct rig *r) {
     arena_fini(&a);
 }
 
-/* --- tests
- * ------------------------------------------------------------------------------------------------
- */
+/* --- tests ----------------------------------------------------------------------------------- */
 
 static void test_app_runs_and_goes(void **state) {
     struct rig *r = *state;
