@@ -9,6 +9,7 @@
 #include "agent/agent.h"
 #include "agent/cleanup.h"
 #include "agent/health.h"
+#include "agent/logs.h"
 #include "agent/ports.h"
 #include "agent/session.h"
 #include "agent/view.h"
@@ -605,6 +606,7 @@ void actions_perform(struct agent *a, const struct rec_action *action) {
         return;
     case REC_STATUS:
         asession_status(a->session, t->id);
+        logs_task_changed(a->logs, t->id);
         return;
     case REC_DELETE:
         delete_task(a, t);

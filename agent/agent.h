@@ -20,7 +20,9 @@
 #include "runtime/image/image.h"
 #include "runtime/net/net.h"
 
+struct execs;
 struct health;
+struct logs;
 struct ports;
 struct asession;
 struct aview;
@@ -54,6 +56,8 @@ struct agent {
     struct ports *ports;
     struct health *health;
     struct klink *klink;
+    struct logs *logs;
+    struct execs *execs;
     struct asession *session;
 
     struct rec rec;

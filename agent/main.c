@@ -73,6 +73,7 @@ static void begin_end(struct process *p) {
     asession_close(a->session);
     a->session = NULL;
     health_close(a->health);
+    requests_close(a);
     klink_close(a->klink);
     ports_close(a->ports);
     aview_close(a->view);
@@ -225,6 +226,7 @@ static int make_parts(struct agent *a, struct err *err) {
     if (r == 0)
         r = klink_new(a->loop, paths_run(&a->paths, "keeper.sock", path), &agent_klink_ops, a,
                       &a->klink);
+    if (r == 0) r = requests_new(a);
     return r < 0 ? err_set(err, r, "start the agent's parts") : 0;
 }
 

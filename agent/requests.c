@@ -3,11 +3,14 @@
 
 #include <errno.h>
 
+#include "agent/exec.h"
+#include "agent/logs.h"
 #include "agent/volumes.h"
 #include "api.pb-c.h"
 #include "bus.pb-c.h"
 #include "proto/arena.h"
 #include "runtime/base/mem.h"
+#include "runtime/container/prepare.h"
 
 enum { REQUEST_BUDGET = 1 << 20 };
 
@@ -136,14 +139,75 @@ static void volume_remove(struct agent *a, struct bus_stream *s, const uint8_t *
     arena_fini(&arena);
 }
 
+/* ---- logs, exec ---- */
+
+static enum logs_task_state task_state(void *ctx, const char *id) {
+    struct agent *a = ctx;
+    const struct task *t = rec_task(&a->rec, id);
+    if (!t || !t->st) return LOGS_TASK_UNKNOWN;
+    bool ended = t->state >= TASK_SAVING && t->state != TASK_HALTED;
+    return ended ? LOGS_TASK_ENDED : LOGS_TASK_LIVE;
+}
+
+static const struct logs_ops logs_ops = {.task_state = task_state};
+
+static int resolve(void *ctx, const Orlop__ExecRequest *req, struct arena *arena, Orlop__KeeperExec *exec,
+                   int *ret_seccomp, struct err *err) {
+    struct agent *a = ctx;
+    const struct task *t = rec_task(&a->rec, req->task);
+    const struct agent_task *shell = map_get(&a->tasks, req->task);
+    if (!t || !t->st) return err_say(err, -ENOENT, "task %s is not on this node", req->task);
+    if (t->state < TASK_RUNNING || t->state > TASK_STOPPING)
+        return err_say(err, -ESRCH, "task %s is not running", req->task);
+    if (!shell || !shell->prepared || shell->attempt != t->attempt)
+        return err_say(err, -EAGAIN, "the agent has just started and still looks at task %s", req->task);
+    const struct prepared *p = shell->prepared;
+    exec->task = arena_strdup(arena, req->task);
+    exec->env = p->merged.env;
+    exec->n_env = p->merged.n_env;
+    exec->user = arena_strdup(arena, *req->user ? req->user : p->merged.user);
+    exec->cwd = arena_strdup(arena, *req->cwd ? req->cwd : p->merged.cwd);
+    exec->capabilities = p->spec.capabilities;
+    exec->no_new_privs = true;
+    if (!exec->task || !exec->user || !exec->cwd) return err_set(err, -ENOMEM, "exec");
+    int fd = prepare_seccomp(exec->capabilities, err);
+    if (fd < 0) return fd;
+    *ret_seccomp = fd;
+    return 0;
+}
+
+static const struct execs_ops execs_ops = {.resolve = resolve};
+
+int requests_new(struct agent *a) {
+    int r = logs_new(a->loop, a->paths.state, &logs_ops, a, &a->logs);
+    return r < 0 ? r : execs_new(a->loop, a->klink, &execs_ops, a, &a->execs);
+}
+
+void requests_close(struct agent *a) {
+    execs_close(a->execs);
+    logs_close(a->logs);
+    a->execs = NULL;
+    a->logs = NULL;
+}
+
 void requests_open(struct agent *a, struct bus_stream *s, uint32_t method, const uint8_t *body,
                    size_t len) {
+    if (!a->logs) {
+        bus_fail(s, ESHUTDOWN, "the agent is about to end");
+        return;
+    }
     switch (method) {
     case ORLOP__METHOD__VOLUME_LIST:
         volumes_begin(a, s, NULL);
         return;
     case ORLOP__METHOD__VOLUME_REMOVE:
         volume_remove(a, s, body, len);
+        return;
+    case ORLOP__METHOD__LOGS:
+        logs_open(a->logs, s, body, len);
+        return;
+    case ORLOP__METHOD__EXEC:
+        execs_open(a->execs, s, body, len);
         return;
     default:
         bus_fail(s, ENOSYS, "this node does not know method %u", method);

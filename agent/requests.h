@@ -9,6 +9,9 @@
 
 #include "agent/agent.h"
 
+must_use int requests_new(struct agent *a); /* a->logs, a->execs; after klink */
+void requests_close(struct agent *a);       /* before klink and bus */
+
 void requests_open(struct agent *a, struct bus_stream *s, uint32_t method, const uint8_t *body,
                    size_t len);
 
