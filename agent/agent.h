@@ -20,6 +20,7 @@
 #include "runtime/image/image.h"
 #include "runtime/net/net.h"
 
+struct agent_images;
 struct execs;
 struct health;
 struct logs;
@@ -56,6 +57,7 @@ struct agent {
     struct ports *ports;
     struct health *health;
     struct klink *klink;
+    struct agent_images *image_requests;
     struct logs *logs;
     struct execs *execs;
     struct asession *session;

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "agent/exec.h"
+#include "agent/images.h"
 #include "agent/logs.h"
 #include "agent/volumes.h"
 #include "api.pb-c.h"
@@ -151,8 +152,8 @@ static enum logs_task_state task_state(void *ctx, const char *id) {
 
 static const struct logs_ops logs_ops = {.task_state = task_state};
 
-static int resolve(void *ctx, const Orlop__ExecRequest *req, struct arena *arena, Orlop__KeeperExec *exec,
-                   int *ret_seccomp, struct err *err) {
+static int resolve(void *ctx, const Orlop__ExecRequest *req, struct arena *arena,
+                   Orlop__KeeperExec *exec, int *ret_seccomp, struct err *err) {
     struct agent *a = ctx;
     const struct task *t = rec_task(&a->rec, req->task);
     const struct agent_task *shell = map_get(&a->tasks, req->task);
@@ -160,7 +161,8 @@ static int resolve(void *ctx, const Orlop__ExecRequest *req, struct arena *arena
     if (t->state < TASK_RUNNING || t->state > TASK_STOPPING)
         return err_say(err, -ESRCH, "task %s is not running", req->task);
     if (!shell || !shell->prepared || shell->attempt != t->attempt)
-        return err_say(err, -EAGAIN, "the agent has just started and still looks at task %s", req->task);
+        return err_say(err, -EAGAIN, "the agent has just started and still looks at task %s",
+                       req->task);
     const struct prepared *p = shell->prepared;
     exec->task = arena_strdup(arena, req->task);
     exec->env = p->merged.env;
@@ -178,14 +180,36 @@ static int resolve(void *ctx, const Orlop__ExecRequest *req, struct arena *arena
 
 static const struct execs_ops execs_ops = {.resolve = resolve};
 
+/* Images of all tasks that may (again) be started here. Without memory for one of them: the process
+ * ends rather than have it removed. */
+static void images_in_use(void *ctx, struct strv *ret) {
+    struct agent *a = ctx;
+    const char *key;
+    void *value;
+    int r = 0;
+    for (size_t i = 0; r == 0 && map_next(&a->rec.tasks, &i, &key, &value);) {
+        const struct task *t = value;
+        const struct agent_task *shell = map_get(&a->tasks, key);
+        if (t->state == TASK_GONE || t->state == TASK_DELETING) continue;
+        if (shell && shell->prepared) r = strv_add(ret, shell->prepared->image_digest);
+        const char *pinned = t->st ? t->st->spec->spec->image_digest : "";
+        if (r == 0 && *pinned && !strv_has(ret, pinned)) r = strv_add(ret, pinned);
+    }
+    if (r < 0) agent_fatal(a, "no memory for the list of images in use", r);
+}
+
 int requests_new(struct agent *a) {
     int r = logs_new(a->loop, a->paths.state, &logs_ops, a, &a->logs);
-    return r < 0 ? r : execs_new(a->loop, a->klink, &execs_ops, a, &a->execs);
+    if (r == 0) r = execs_new(a->loop, a->klink, &execs_ops, a, &a->execs);
+    if (r == 0) r = agent_images_new(a->loop, a->images, images_in_use, a, &a->image_requests);
+    return r;
 }
 
 void requests_close(struct agent *a) {
     execs_close(a->execs);
     logs_close(a->logs);
+    agent_images_free(a->image_requests);
+    a->image_requests = NULL;
     a->execs = NULL;
     a->logs = NULL;
 }
@@ -210,6 +234,7 @@ void requests_open(struct agent *a, struct bus_stream *s, uint32_t method, const
         execs_open(a->execs, s, body, len);
         return;
     default:
+        if (agent_images_request(a->image_requests, s, method, body, len)) return;
         bus_fail(s, ENOSYS, "this node does not know method %u", method);
     }
 }
