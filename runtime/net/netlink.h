@@ -79,10 +79,11 @@ static inline bool netlink__attr_ok(const struct nlattr *a, const void *end) {
     return mnl_attr_ok(a, (int) ((const char *) end - (const char *) a));
 }
 
-/* Walk the attributes behind H's extra header of SIZE bytes, or inside the nest N. */
+/* Walk the attributes behind H's extra header of SIZE bytes, or inside the nest N. To the exact end:
+ * mnl_nlmsg_get_payload_tail() rounds up, beyond what was received. */
 #define netlink_attrs(a, h, size)                                                                  \
     for ((a) = mnl_nlmsg_get_payload_offset((h), netlink_align(size));                             \
-         netlink__attr_ok((a), mnl_nlmsg_get_payload_tail(h)); (a) = mnl_attr_next(a))
+         netlink__attr_ok((a), (const char *) (h) + (h)->nlmsg_len); (a) = mnl_attr_next(a))
 #define netlink_nested(a, n)                                                                       \
     for ((a) = mnl_attr_get_payload(n); netlink__attr_ok(                                          \
              (a), (const char *) mnl_attr_get_payload(n) + mnl_attr_get_payload_len(n));           \
