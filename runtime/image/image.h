@@ -75,6 +75,12 @@ must_use int image_inspect(struct image_store *s, const char *name, struct image
 must_use int image_list(struct image_store *s, struct image_info **ret, size_t *ret_n,
                         struct err *err);
 
+/* From here on DIGEST counts as used by a task, for image_remove of this store, until it is
+ * released as often as held: for whoever prepares a task between asking for the layers and being in
+ * IN_USE. In memory only. -ENOENT: there is no such image (any more). */
+must_use int image_hold(struct image_store *s, const char *digest, struct err *err);
+void image_release(struct image_store *s, const char *digest);
+
 /* Remove the name (or, given a digest, all its names), then what nothing refers to any more. IN_USE
  * are the manifest digests that tasks on this node use: -EBUSY (the sentence names one) unless
  * FORCE, which removes the name but never what is in use. */

@@ -116,7 +116,6 @@ int image__reference_parse(const char *text, char **ret, char *ret_hex, struct e
         tag_n = n - name_n - 1;
     }
     size_t reg = registry_len(text, name_n);
-    if (name_n > NAME_MAX_BYTES) return bad(text, "it is too long", err);
     if (!tag_ok(tag, tag_n)) return bad(text, "the tag behind ':' is not valid", err);
     if (reg && !registry_ok(text, reg)) return bad(text, "the registry is not valid", err);
     size_t skip = reg ? reg + 1 : 0;
@@ -126,6 +125,10 @@ int image__reference_parse(const char *text, char **ret, char *ret_hex, struct e
         return bad(text, "64 hexadecimal digits would be taken for a digest", err);
     char *full = full_name(text, name_n, tag, tag_n);
     if (!full) return err_set(err, -ENOMEM, "image name");
+    if (strlen(full) - tag_n - 1 > NAME_MAX_BYTES) {
+        mem_free(full);
+        return bad(text, "it is too long", err);
+    }
     *ret = full;
     if (ret_hex) memcpy(ret_hex, hex, sizeof hex);
     return 0;

@@ -15,12 +15,39 @@ void image_removed_fini(struct image_removed *r) {
     *r = (struct image_removed){0};
 }
 
-static bool used(const struct strv *in_use, const char *hex) {
-    for (size_t i = 0; in_use && i < in_use->n; i++) {
-        const char *d = in_use->v[i];
-        if (str_starts(d, "sha256:") && str_eq(d + sizeof "sha256:" - 1, hex)) return true;
-    }
-    return false;
+int image_hold(struct image_store *s, const char *digest, struct err *err) {
+    char hex[IMAGE_HEX_MAX];
+    int r = image__digest_parse(digest, hex, err);
+    if (r < 0) return r;
+    pthread_mutex_lock(&s->mutex);
+    bool there = image__index_by_hex(&s->index, hex) != NULL;
+    if (there) r = strv_add(&s->held, digest);
+    pthread_mutex_unlock(&s->mutex);
+    if (!there) return err_say(err, -ENOENT, "no image %s on this node", digest);
+    return r < 0 ? err_set(err, r, "hold the image") : 0;
+}
+
+void image_release(struct image_store *s, const char *digest) {
+    pthread_mutex_lock(&s->mutex);
+    struct strv *h = &s->held;
+    size_t i = 0;
+    while (i < h->n && !str_eq(h->v[i], digest)) i++;
+    ensure(i < h->n);
+    mem_free(h->v[i]);
+    h->v[i] = h->v[--h->n];
+    h->v[h->n] = NULL;
+    pthread_mutex_unlock(&s->mutex);
+}
+
+/* By a task that the caller knows, or by one that is being prepared. */
+struct users {
+    const struct strv *in_use, *held;
+};
+
+static bool used(const struct users *u, const char *hex) {
+    char digest[IMAGE_DIGEST_MAX];
+    (void) snprintf(digest, sizeof digest, "sha256:%s", hex);
+    return (u->in_use && strv_has(u->in_use, digest)) || strv_has(u->held, digest);
 }
 
 /* Take FULL, or every name when it is NULL, from the image. */
@@ -47,10 +74,10 @@ static void mark_removed(struct image_index *x, const char *hex) {
 }
 
 /* Drop all that is marked, has no name and no user. */
-static int drop_removed(struct image_index *x, const struct strv *in_use, struct strv *deleted) {
+static int drop_removed(struct image_index *x, const struct users *u, struct strv *deleted) {
     for (size_t i = x->n; i-- > 0;) {
         char hex[IMAGE_HEX_MAX], digest[IMAGE_DIGEST_MAX];
-        if (!x->v[i].removed || x->v[i].name || used(in_use, x->v[i].hex)) continue;
+        if (!x->v[i].removed || x->v[i].name || used(u, x->v[i].hex)) continue;
         memcpy(hex, x->v[i].hex, sizeof hex);
         (void) snprintf(digest, sizeof digest, "sha256:%s", hex);
         int r = strv_add(deleted, digest);
@@ -63,16 +90,17 @@ static int drop_removed(struct image_index *x, const struct strv *in_use, struct
 static int change_index(struct image_store *s, const char *hex, const char *full,
                         const struct strv *in_use, bool force, struct image_removed *ret,
                         struct err *err) {
+    const struct users u = {in_use, &s->held};
     struct image_index x = {0};
     int r = image__index_copy(&s->index, &x);
     if (r == 0) r = untag(&x, hex, full, &ret->untagged);
     if (r < 0) (void) err_set(err, r, "remove the image");
     if (r == 0 && !has_name(&x, hex)) {
-        if (used(in_use, hex) && !force)
+        if (used(&u, hex) && !force)
             r = err_say(err, -EBUSY, "image sha256:%.12s is used by a task", hex);
         mark_removed(&x, hex);
     }
-    if (r == 0 && (r = drop_removed(&x, in_use, &ret->deleted)) < 0)
+    if (r == 0 && (r = drop_removed(&x, &u, &ret->deleted)) < 0)
         (void) err_set(err, r, "remove the image");
     if (r == 0) r = image__store_swap(s, &x, err);
     image__index_fini(&x);

@@ -82,6 +82,7 @@ int image_store_open(const char *dir, struct image_store **ret, struct err *err)
 void image_store_free(struct image_store *s) {
     if (!s) return;
     image__index_fini(&s->index);
+    strv_fini(&s->held);
     fd_close(&s->tmp);
     fd_close(&s->layers);
     fd_close(&s->blobs);

@@ -23,6 +23,7 @@ struct image_store {
     struct image_index index; /* guarded by mutex */
     struct image_limits limits;
     uint64_t next_stage; /* guarded by mutex */
+    struct strv held;    /* digests, one entry a hold; guarded by mutex */
 };
 
 void image__store_set_limits(struct image_store *s, const struct image_limits *l); /* for tests */

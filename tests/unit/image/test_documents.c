@@ -88,6 +88,21 @@ static void test_reference_that_is_no_name_is_refused(void **state) {
     }
 }
 
+/* Found by fuzzing: the limit is that of the full name, else it would not be a name itself. */
+static void test_reference_full_name_is_a_name(void **state) {
+    (void) state;
+    char text[300];
+    for (size_t n = 230; n < 260; n++) {
+        auto_free char *full = NULL;
+        auto_free char *again = NULL;
+        memset(text, 'a', n);
+        text[n] = 0;
+        int r = image__reference_parse(text, &full, NULL, NULL);
+        assert_int_equal(r, n <= 255 - strlen("docker.io/library/") ? 0 : -EINVAL);
+        if (r == 0) assert_int_equal(image__reference_parse(full, &again, NULL, NULL), 0);
+    }
+}
+
 static void test_reference_with_digest_gives_both(void **state) {
     (void) state;
     auto_free char *full = NULL;
@@ -325,6 +340,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reference_is_read_as_docker_does),
         cmocka_unit_test(test_reference_that_is_no_name_is_refused),
+        cmocka_unit_test(test_reference_full_name_is_a_name),
         cmocka_unit_test(test_reference_with_digest_gives_both),
         cmocka_unit_test(test_path_clean_makes_plain_or_refuses),
         cmocka_unit_test(test_doc_hostile_text_is_refused),

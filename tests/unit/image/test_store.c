@@ -174,6 +174,25 @@ static void test_remove_never_takes_what_a_task_uses(void **state) {
     strv_fini(&layers);
 }
 
+/* Between a task's look at its layers and its place among those that use them. */
+static void test_remove_never_takes_what_is_held(void **state) {
+    struct test_store *t = store_of(state);
+    char a[IMAGE_DIGEST_MAX];
+    size_t untagged, deleted;
+    put(t, "a", "1", a);
+    assert_int_equal(image_hold(t->store, a, NULL), 0);
+    assert_int_equal(image_hold(t->store, a, NULL), 0);
+    image_release(t->store, a);
+    assert_int_equal(drop(t, "a", NULL, false, &untagged, &deleted), -EBUSY);
+    image_release(t->store, a);
+    assert_int_equal(drop(t, "a", NULL, false, &untagged, &deleted), 0);
+    assert_int_equal(deleted, 1);
+    struct err err = {0};
+    assert_int_equal(image_hold(t->store, a, &err), -ENOENT);
+    assert_true(str_starts(err.text, "no image sha256:"));
+    assert_int_equal(image_hold(t->store, "a", &err), -EINVAL);
+}
+
 static void test_lost_layer_comes_back_from_its_blob(void **state) {
     struct test_store *t = store_of(state);
     char a[IMAGE_DIGEST_MAX];
@@ -325,6 +344,7 @@ int main(void) {
         T(test_import_under_a_taken_name_moves_it),
         T(test_remove_takes_what_nothing_names),
         T(test_remove_never_takes_what_a_task_uses),
+        T(test_remove_never_takes_what_is_held),
         T(test_lost_layer_comes_back_from_its_blob),
         T(test_damaged_blob_is_seen_and_keeps_garbage),
         T(test_open_of_damaged_index_touches_nothing),
