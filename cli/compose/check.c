@@ -108,11 +108,12 @@ static void check_named(struct compose_project *c, const struct cf_node *n,
     for (uint32_t i = 0; i < n->n; i++) {
         const char *name = n->entries[i].key;
         size_t mark = cf_enter(c, name);
-        if (k->flags & CF_NAMES && !cf_name_ok(name))
+        cf_check(c, n->entries[i].value, k->value);
+        if (k->flags & CF_NAMES && !cf_name_ok(name)) {
             cf_issue(c, n->entries[i].value, "schema-unknown",
                      "\"%.100s\" is not allowed as a name: letters, digits, . _ and - are", name);
-        else
-            cf_check(c, n->entries[i].value, k->value);
+            n->entries[i].value->bad = true;
+        }
         cf_leave(c, mark);
     }
 }

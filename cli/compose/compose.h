@@ -53,6 +53,8 @@ void compose_print_issues(const struct compose_project *p, FILE *out);
 /* The canonical form: JSON (sorted keys, 2-space indent) or YAML. */
 must_use int compose_print_json(const struct compose_project *p, FILE *out);
 must_use int compose_print_yaml(const struct compose_project *p, FILE *out);
+/* A Markdown table of every key of the specification and what this version does with it. */
+void compose_print_keys(FILE *out);
 const char *compose_name(const struct compose_project *p);
 const char *compose_directory(const struct compose_project *p);
 

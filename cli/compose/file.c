@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "cf.h"
 #include "runtime/base/fd.h"
@@ -26,9 +27,17 @@ int64_t cf_file_read(struct compose_project *c, const char *path, const char *sh
         cf_issue(c, at, "io", "more than %d files in one project", CF_FILES);
         return -1;
     }
+    struct stat st = {0};
+    if (stat(path, &st) == 0 && (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)) &&
+        !str_eq(path, "/dev/stdin")) {
+        cf_issue(c, at, "io", "cannot read %s: it is a device", shown);
+        return -1;
+    }
+    bool huge = S_ISREG(st.st_mode) && st.st_size > CF_FILE_BYTES; /* do not even begin */
     uint32_t number = record(c, shown, base);
-    int r = fd_read_file(AT_FDCWD, path, CF_FILE_BYTES, &c->files[number]->text,
-                         &c->files[number]->len);
+    int r = huge ? -EFBIG
+                 : fd_read_file(AT_FDCWD, path, CF_FILE_BYTES, &c->files[number]->text,
+                                &c->files[number]->len);
     if (r == 0) return number;
     c->n_files--;
     if (r == -EFBIG)

@@ -174,21 +174,18 @@ static bool take_name(struct compose_project *c, const char *name) {
     return true;
 }
 
-/* `name:` of the last document that has one. The files are read again by the load itself, which
- * reports what is wrong with them: what is found here is forgotten. */
-static const char *name_in_files(struct compose_project *c, const struct cf_node *paths) {
+/* `name:` of the last document that has one. What is wrong with it is reported when the document is
+ * interpolated as a whole: issues found here are forgotten. */
+static const char *name_in_files(struct compose_project *c, const struct cf_node *files) {
     size_t issues = c->n_issues, errors = c->n_errors, dropped = c->n_dropped;
     const char *name = NULL;
-    for (uint32_t i = 0; i < paths->n; i++) {
-        uint32_t files = c->n_files;
-        struct cf_node *d = cf_load_documents(c, paths->items[i]->s, ".", &c->env, NULL);
-        for (uint32_t k = 0; d && k < d->n; k++) {
-            const char *raw = cf_get_str(d->items[k], "name");
-            const char *s =
-                raw && !c->options->no_interpolate ? cf_interpolate(c, raw, &c->env, NULL) : raw;
+    for (uint32_t i = 0; i < files->n; i++) {
+        const struct cf_node *documents = files->items[i];
+        for (uint32_t k = 0; k < documents->n; k++) {
+            const char *s = cf_get_str(documents->items[k], "name");
+            if (s && !c->options->no_interpolate) s = cf_interpolate(c, s, &c->env, NULL);
             if (!str_empty(s)) name = normal_name(c, s);
         }
-        while (c->n_files > files) mem_free(c->files[--c->n_files]->text);
     }
     c->n_issues = issues;
     c->n_errors = errors;
@@ -196,12 +193,12 @@ static const char *name_in_files(struct compose_project *c, const struct cf_node
     return name;
 }
 
-bool cf_find_name(struct compose_project *c, const struct cf_node *paths) {
+bool cf_find_name(struct compose_project *c, const struct cf_node *files) {
     if (!str_empty(c->options->project_name))
         return take_name(c, cf_strdup(c, c->options->project_name));
     const char *name = cf_env_get(&c->env, "COMPOSE_PROJECT_NAME");
     if (!str_empty(name)) return take_name(c, name);
-    name = name_in_files(c, paths);
+    name = name_in_files(c, files);
     if (str_empty(name)) name = normal_name(c, strrchr(c->directory, '/') + 1);
     if (strlen(name) > 63) name = cf_strndup(c, name, 63);
     return take_name(c, name);

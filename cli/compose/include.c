@@ -54,9 +54,19 @@ static struct cf_node *load_item(struct compose_project *c, const struct cf_node
     return cf_load_source(c, &inner);
 }
 
-static bool same(struct compose_project *c, const struct cf_node *a, const struct cf_node *b,
-                 const struct cf_key *k) {
-    return cf_equal(k->type->canon(c, a, k), k->type->canon(c, b, k));
+/* Whether OURS, which is not checked yet, means the same as THEIRS. What is wrong with it is
+ * reported when the whole document is checked. */
+static bool same(struct compose_project *c, const struct cf_node *ours,
+                 const struct cf_node *theirs, const struct cf_key *k) {
+    struct cf_node *copy = cf_copy(c, ours);
+    size_t issues = c->n_issues, errors = c->n_errors, dropped = c->n_dropped;
+    cf_check(c, copy, k);
+    bool good = c->n_errors == errors;
+    bool equal = good && cf_equal(k->type->canon(c, copy, k), k->type->canon(c, theirs, k));
+    c->n_issues = issues;
+    c->n_errors = errors;
+    c->n_dropped = dropped;
+    return equal || !good;
 }
 
 static void import(struct compose_project *c, struct cf_node *to, struct cf_node *from,

@@ -17,6 +17,7 @@ struct cf_node *cf_load_documents(struct compose_project *c, const char *path, c
     if (file < 0) return NULL;
     c->files[file]->env = env;
     struct cf_node *documents = cf_new(c, CF_SEQ, NULL);
+    documents->file = (uint32_t) file;
     return cf_yaml_read(c, (uint32_t) file, documents) ? documents : NULL;
 }
 
@@ -41,21 +42,24 @@ static struct cf_node *take_document(struct compose_project *c, struct cf_node *
     return merged;
 }
 
+/* The Ith file of S onto the model so far. */
 static struct cf_node *take_file(struct compose_project *c, struct cf_node *model,
-                                 const struct cf_node *path, const struct cf_source *s) {
-    struct cf_node *documents = cf_load_documents(c, path->s, s->base, s->env, s->at);
+                                 const struct cf_source *s, uint32_t i) {
+    const char *path = s->paths->items[i]->s;
+    struct cf_node *documents =
+        s->files ? s->files->items[i] : cf_load_documents(c, path, s->base, s->env, s->at);
     if (!documents) return NULL;
     bool any = false;
-    for (uint32_t i = 0; i < documents->n; i++) {
-        if (documents->items[i]->kind == CF_NULL) continue;
+    for (uint32_t k = 0; k < documents->n; k++) {
+        if (documents->items[k]->kind == CF_NULL) continue;
         any = true;
         size_t errors = c->n_errors;
-        model = take_document(c, model, documents->items[i], s);
+        model = take_document(c, model, documents->items[k], s);
         if (c->n_errors > errors)
             break; /* what lies above would be judged by what is wrong below */
     }
     if (any) return model;
-    cf_issue_at(c, c->n_files - 1, 0, 0, "empty", "the Compose file is empty");
+    cf_issue_at(c, documents->file, 0, 0, "empty", "the Compose file is empty");
     return NULL;
 }
 
@@ -64,7 +68,7 @@ struct cf_node *cf_load_source(struct compose_project *c, struct cf_source *s) {
     for (uint32_t i = 0; i < s->paths->n; i++) {
         size_t errors = c->n_errors;
         s->open = s->paths->items[i]->s;
-        model = take_file(c, model, s->paths->items[i], s);
+        model = take_file(c, model, s, i);
         if (!model || c->n_errors > errors) break;
     }
     return model;
@@ -77,12 +81,28 @@ static void warn_obsolete(struct compose_project *c, const struct cf_node *raw) 
     cf_leave(c, mark);
 }
 
+/* The project's own files are read once, before its name is known, which one of them may give. */
+static struct cf_node *read_files(struct compose_project *c, const struct cf_node *paths) {
+    struct cf_node *files = cf_new(c, CF_SEQ, NULL);
+    for (uint32_t i = 0; i < paths->n; i++) {
+        struct cf_node *d = cf_load_documents(c, paths->items[i]->s, ".", &c->env, NULL);
+        if (d) cf_push(c, files, d);
+    }
+    return files->n == paths->n ? files : NULL;
+}
+
+static struct cf_node *load_raw(struct compose_project *c) {
+    struct cf_node *paths;
+    if (!cf_find_files(c, &paths)) return NULL;
+    struct cf_source s = {.paths = paths, .base = ".", .env = &c->env};
+    s.files = read_files(c, paths);
+    if (!s.files || !cf_find_name(c, s.files)) return NULL;
+    return cf_load_source(c, &s);
+}
+
 static void load(struct compose_project *c, void *arg) {
     (void) arg;
-    struct cf_node *paths;
-    if (!cf_find_files(c, &paths) || !cf_find_name(c, paths)) return;
-    struct cf_source s = {.paths = paths, .base = ".", .env = &c->env};
-    struct cf_node *raw = cf_load_source(c, &s);
+    struct cf_node *raw = load_raw(c);
     if (!raw) return;
     if (c->n_errors) cf_drop_bad(raw);
     warn_obsolete(c, raw);

@@ -11,9 +11,9 @@
 
 /* One set of files that makes a model: the project's own, or an included one's. */
 struct cf_source {
-    const struct cf_node
-        *paths;       /* list of strings; relative ones are relative to the project directory */
-    const char *base; /* its own project directory, relative to the project's */
+    const struct cf_node *paths; /* strings; relative ones are so to the project directory */
+    const struct cf_node *files; /* the documents of each when they have been read, or NULL */
+    const char *base;            /* its own project directory, relative to the project's */
     const struct cf_env *env;
     const struct cf_node *at;   /* the include entry */
     const char *open;           /* which of the paths is being read */
@@ -33,7 +33,8 @@ const char *cf_full_path(struct compose_project *c, const char *path);
 
 /* find.c: environment, files, directory, name. False after an issue. */
 bool cf_find_files(struct compose_project *c, struct cf_node **ret_paths);
-bool cf_find_name(struct compose_project *c, const struct cf_node *paths);
+/* FILES: the documents of each. */
+bool cf_find_name(struct compose_project *c, const struct cf_node *files);
 /* The env files of the list PATHS into a new mapping, ENV before it; missing: an issue unless
  * OPTIONAL. */
 struct cf_node *cf_read_env_files(struct compose_project *c, const struct cf_node *paths,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The canonical model as JSON, and as a Compose file again (YAML that loads to the same model). */
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,7 +25,8 @@ static struct cf_entry *shown(struct printer *p, const struct cf_node *map, uint
     struct cf_entry *list = cf_alloc(p->c, map->n * sizeof *list);
     uint32_t n = 0;
     for (uint32_t i = 0; i < map->n; i++) {
-        if (map->fixed && str_starts(map->entries[i].key, "x-")) continue;
+        bool extension = map->fixed && str_starts(map->entries[i].key, "x-");
+        if (extension && !p->yaml) continue; /* the canonical form has none; a file keeps them */
         list[n++] = map->entries[i];
     }
     if (n) qsort(list, n, sizeof *list, by_key);
@@ -132,6 +134,10 @@ static bool plain(struct compose_project *c, const char *s) {
 /* Durations, sizes and modes as a person writes them: the specification wants strings there. */
 static void yaml_number(struct printer *p, const struct cf_node *n) {
     int64_t v = n->kind == CF_INT ? cf_int(n) : 0;
+    if (n->kind == CF_FLOAT && !isfinite(n->f)) { /* in an extension: nowhere else does it pass */
+        fputs(isnan(n->f) ? ".nan" : n->f < 0 ? "-.inf" : ".inf", p->out);
+        return;
+    }
     switch ((enum cf_unit) n->unit) {
     case CF_UNIT_NS:
         if (v % 1000000000 == 0)

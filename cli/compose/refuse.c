@@ -36,14 +36,20 @@ static void look(struct compose_project *c, const struct cf_node *n, const struc
     }
 }
 
+/* An empty value is no different from no key, but for numbers that the row keeps. */
+static bool says_something(const struct cf_node *n, const struct cf_key *k) {
+    return !cf_is_empty(n) || (k->flags & CF_KEEP && n->kind == CF_INT);
+}
+
 void cf_refuse_keys(struct compose_project *c, const struct cf_node *n, const struct cf_key *k) {
     for (uint32_t i = 0; n->kind == CF_MAP && i < n->n; i++) {
         const char *name = n->entries[i].key;
         const struct cf_key *below = k->table ? cf_key_of(k->table, name) : k->value;
+        struct cf_node *v = n->entries[i].value;
         if (!k->table && below)
-            cf_refuse_keys(c, n->entries[i].value, below);
-        else if (below && below->use && !cf_is_empty(n->entries[i].value))
-            look(c, n->entries[i].value, below);
+            cf_refuse_keys(c, v, below);
+        else if (below && below->use && says_something(v, below))
+            look(c, v, below);
     }
     for (uint32_t i = 0; n->kind == CF_SEQ && k->item && i < n->n; i++) {
         cf_refuse_keys(c, n->items[i], k->item);

@@ -343,14 +343,15 @@ static const struct cf_table device_table = {KEYS(device_keys)};
 static const struct cf_key i_device = {"", .type = &t_text_object, .table = &device_table};
 
 static const struct cf_key env_file_keys[] = {
-    {"path", TEXT, .flags = CF_NEED | CF_HOSTPATH},
-    {"format", TEXT},
-    {"required", FLAG, .flags = CF_KEEP},
+    {"path", TEXT, .flags = CF_NEED | CF_HOSTPATH, DOES},
+    {"format", TEXT, PARTLY("only `raw` is known")},
+    {"required", FLAG, .flags = CF_KEEP, DOES},
 };
 static const struct cf_table env_file_table = {KEYS(env_file_keys), .closed = true};
 static const struct cf_key i_env_file = {"", .type = &t_text_object, .table = &env_file_table};
 
-static const struct cf_key extends_keys[] = {{"service", TEXT, .flags = CF_NEED}, {"file", TEXT}};
+static const struct cf_key extends_keys[] = {{"service", TEXT, .flags = CF_NEED, DOES},
+                                             {"file", TEXT, DOES}};
 static const struct cf_table extends_table = {KEYS(extends_keys), .closed = true};
 
 static const struct cf_key health_keys[] = {
@@ -493,7 +494,7 @@ static const struct cf_key service_keys[] = {
     {"mac_address", TEXT, REFUSES(LATER_NET)},
     {"mem_limit", SIZE, DOES},
     {"mem_reservation", .type = &t_size_int, DOES},
-    {"mem_swappiness", .type = &t_int, REFUSES(CGROUP_V1)},
+    {"mem_swappiness", .type = &t_int, .flags = CF_KEEP, REFUSES(CGROUP_V1)},
     {"memswap_limit", SIZE, REFUSES(LATER_RUN)},
     {"models", .type = &t_networks, .item = &i_text, .value = &i_model_use,
      REFUSES("models come from other tools")},
@@ -628,9 +629,9 @@ static const struct cf_table model_table = {KEYS(model_keys)};
 static const struct cf_key i_model = {"", OBJECT(model_table)};
 
 static const struct cf_key include_keys[] = {
-    {"path", TEXTS},
-    {"env_file", TEXTS},
-    {"project_directory", TEXT},
+    {"path", TEXTS, DOES},
+    {"env_file", TEXTS, DOES},
+    {"project_directory", TEXT, DOES},
 };
 static const struct cf_table include_table = {KEYS(include_keys), .closed = true};
 static const struct cf_key i_include = {"", .type = &t_text_object, .table = &include_table};
@@ -651,8 +652,8 @@ static const struct cf_key root_keys[] = {
     {"secrets", RESOURCES(i_secret), .flags = CF_NAMES, DOES},
     {"configs", RESOURCES(i_config), .flags = CF_NAMES, DOES},
 };
-static const struct cf_table root_table = {KEYS(root_keys)};
-const struct cf_key cf_root = {"", OBJECT(root_table), DOES};
+const struct cf_table cf_root_table = {KEYS(root_keys)};
+const struct cf_key cf_root = {"", OBJECT(cf_root_table), DOES};
 
 const struct cf_key *cf_key_of(const struct cf_table *t, const char *name) {
     for (size_t i = 0; i < t->n; i++)

@@ -80,6 +80,7 @@ struct cf_table {
 
 /* The root, and the rows others need by name. */
 extern const struct cf_key cf_root;
+extern const struct cf_table cf_root_table;
 extern const struct cf_key cf_service;
 extern const struct cf_table cf_service_table;
 const struct cf_key *cf_key_of(const struct cf_table *t, const char *name);

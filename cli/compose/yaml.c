@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /* libyaml's events -> a tree that knows where everything stands.
  *
- * Aliases are copied, so that later steps may change a node without thinking; before each copy the
- * size of what is copied is known (cf_node.size), so a billion laughs costs nothing. Syntax errors
- * end the file, everything else (repeated keys, keys that are no strings) is reported and read on.
+ * While a document is read, an alias shares what it stands for; at its end everything is copied
+ * once, so that later steps may change a node without thinking. Each node knows how many it would
+ * be when copied (cf_node.size), so a billion laughs is refused before anything is copied. Syntax
+ * errors end the file, everything else (repeated keys, keys that are no strings) is reported and
+ * read on.
  */
 #include <string.h>
 
@@ -26,6 +28,7 @@ struct reader {
     struct cf_node *anchors; /* name -> node, of this document */
     struct cf_node *root;
     uint32_t nodes;
+    bool shared; /* an alias was met */
     bool failed; /* no use to read on */
 };
 
@@ -176,7 +179,9 @@ static void on_alias(struct reader *r, const yaml_event_t *e) {
         return;
     }
     r->nodes += target->size;
-    struct cf_node *n = cf_copy(r->c, target);
+    r->shared = true;
+    struct cf_node *n = cf_alloc(r->c, sizeof *n);
+    *n = *target;
     n->line = (uint32_t) e->start_mark.line + 1;
     n->column = (uint32_t) e->start_mark.column + 1;
     grow_size(r, n->size);
@@ -252,6 +257,7 @@ static void on_event(struct reader *r, const yaml_event_t *e) {
     case YAML_DOCUMENT_START_EVENT:
         r->root = NULL;
         r->nodes = 0;
+        r->shared = false;
         r->anchors = cf_new(r->c, CF_MAP, NULL);
         break;
     case YAML_NO_EVENT:
@@ -313,7 +319,8 @@ static void read_events(struct reader *r, const struct cf_file *f, struct cf_nod
         bool document = e.type == YAML_DOCUMENT_END_EVENT;
         yaml_event_delete(&r->c->event);
         r->c->event_live = false;
-        if (document && r->root && !r->failed) cf_push(r->c, seq, r->root);
+        if (document && r->root && !r->failed)
+            cf_push(r->c, seq, r->shared ? cf_copy(r->c, r->root) : r->root);
     }
 }
 

@@ -9,7 +9,17 @@
 #include "proto/check.h"
 #include "runtime/base/mem.h"
 
-enum { NO_PATHS = 256, NO_ENV, NO_CONSISTENCY, PROFILE, ENV_FILE, YAML, MANIFEST, PERMISSIVE };
+enum {
+    NO_PATHS = 256,
+    NO_ENV,
+    NO_CONSISTENCY,
+    PROFILE,
+    ENV_FILE,
+    YAML,
+    MANIFEST,
+    PERMISSIVE,
+    KEYS
+};
 
 static const struct option long_options[] = {{"no-path-resolution", no_argument, NULL, NO_PATHS},
                                              {"no-env-resolution", no_argument, NULL, NO_ENV},
@@ -19,11 +29,12 @@ static const struct option long_options[] = {{"no-path-resolution", no_argument,
                                              {"yaml", no_argument, NULL, YAML},
                                              {"manifest", no_argument, NULL, MANIFEST},
                                              {"permissive", no_argument, NULL, PERMISSIVE},
+                                             {"keys", no_argument, NULL, KEYS},
                                              {0}};
 
 struct want {
     struct compose_options o;
-    bool yaml, manifest;
+    bool yaml, manifest, keys;
 };
 
 static int parse(struct want *w, int argc, char **argv) {
@@ -44,6 +55,7 @@ static int parse(struct want *w, int argc, char **argv) {
         w->o.no_consistency |= ch == NO_CONSISTENCY;
         w->yaml |= ch == YAML;
         w->manifest |= ch == MANIFEST;
+        w->keys |= ch == KEYS;
         w->o.permissive |= ch == PERMISSIVE;
     }
     return r;
@@ -95,6 +107,10 @@ int main(int argc, char **argv) {
     static char *const nothing[] = {NULL};
     w.o.environ = nothing;
     if (parse(&w, argc, argv) != 0) return 2;
+    if (w.keys) {
+        compose_print_keys(stdout);
+        return 0;
+    }
     struct compose_project *p = NULL;
     int r = compose_load(&w.o, &p);
     if (r == 0) r = print(&w, p);

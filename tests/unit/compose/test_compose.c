@@ -437,6 +437,41 @@ static void test_project_name_by_option_must_be_good(void **state) {
     }
 }
 
+/* Every row that Orlop looks into says what becomes of it; so does every row of a service. */
+static unsigned count_rows(const struct cf_key *k, bool build) {
+    unsigned n = 0;
+    const struct cf_key *ways[] = {k->value, k->item};
+    for (size_t i = 0; i < array_len(ways); i++)
+        if (ways[i] && !k->table) n += count_rows(ways[i], false);
+    for (size_t i = 0; k->table && !build && i < k->table->n; i++) {
+        const struct cf_key *below = &k->table->keys[i];
+        if (!below->use) fail_msg("nothing is said of %s", below->name);
+        if (below->use != CF_DOES && !below->why)
+            fail_msg("no reason is given for %s", below->name);
+        bool looks = below->use == CF_DOES || below->use == CF_PARTLY;
+        n += 1 + (looks ? count_rows(below, str_eq(below->name, "build")) : 0);
+    }
+    return n;
+}
+
+static void test_schema_every_key_is_used_or_refused(void **state) {
+    (void) state;
+    assert_true(count_rows(&cf_root, false) > 150);
+    assert_true(cf_service_table.n >= 92);
+}
+
+static void test_readme_has_the_table_of_keys(void **state) {
+    (void) state;
+    struct memory m;
+    compose_print_keys(open_memory(&m));
+    fclose(m.f);
+    char *readme = read_golden(README);
+    assert_non_null(readme);
+    if (!strstr(readme, m.text)) fail_msg("README.md: put in what `compose_config --keys` prints");
+    free(readme);
+    free(m.text);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cases_equal_golden),
@@ -450,6 +485,8 @@ int main(void) {
         cmocka_unit_test(test_nearest_name_is_found_or_none),
         cmocka_unit_test(test_paths_are_cleaned_lexically),
         cmocka_unit_test(test_project_name_by_option_must_be_good),
+        cmocka_unit_test(test_schema_every_key_is_used_or_refused),
+        cmocka_unit_test(test_readme_has_the_table_of_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
