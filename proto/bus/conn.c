@@ -60,10 +60,10 @@ static void take_frame(struct bus_conn *c, const struct frame *f) {
  * prefix, of the one that began (0: unknown). */
 static bool parse_one(struct bus_conn *c, size_t *ret_need) {
     struct wire_bytes *rx = &c->wire->rx;
-    const uint8_t *p = rx->p + rx->at;
     size_t have = rx->len - rx->at, n;
     *ret_need = 0;
     if (have < FRAME_PREFIX) return false;
+    const uint8_t *p = rx->p + rx->at;
     if (frame_length(p, &n) < 0) {
         conn__break(c, -EMSGSIZE, "the peer announced a frame above %d bytes", FRAME_MAX);
         return false;
