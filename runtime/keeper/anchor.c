@@ -125,7 +125,7 @@ static void on_signal(struct loop_source *s, uint32_t events) {
     reap(a);
 }
 
-static int watch_signals(struct anchor *a) {
+static sigset_t our_signals(void) {
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
@@ -133,7 +133,11 @@ static int watch_signals(struct anchor *a) {
     sigaddset(&set, SIGHUP);
     sigaddset(&set, SIGUSR1);
     sigaddset(&set, SIGCHLD);
-    if (sigprocmask(SIG_SETMASK, &set, NULL) < 0) return -errno;
+    return set;
+}
+
+static int watch_signals(struct anchor *a) {
+    sigset_t set = our_signals();
     auto_fd int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (fd < 0) return -errno;
     int r = loop_add(&a->loop, &a->signals, fd, EPOLLIN, on_signal);
@@ -193,6 +197,8 @@ int anchor_main(const struct anchor_config *cfg) {
     (void) prctl(PR_SET_NAME, "orlop-anchor");
     struct anchor *a = &self;
     struct err err = {0};
+    sigset_t signals = our_signals(); /* before the lock: by it we are found and signalled */
+    (void) sigprocmask(SIG_SETMASK, &signals, NULL);
     int r = set_up(a, cfg, &err);
     if (r < 0) {
         log_error("anchor.start", "err=\"%s\"", err.text);

@@ -42,8 +42,12 @@ bool node_possible(void) {
 void node_anchor(struct node *n) {
     n->anchor = fork();
     if (n->anchor < 0) die("fork");
-    if (n->anchor) return;
     char log[PATHS_FULL_MAX];
+    if (n->anchor) {
+        paths_run(&n->paths, "anchor.lock", log);
+        while (fd_lock_holder(log) != n->anchor) wait_a_moment();
+        return;
+    }
     snprintf(log, sizeof log, "%s/anchor.log", n->dir);
     int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
     int null = open("/dev/null", O_RDWR);
