@@ -30,17 +30,23 @@ static bool is_remote(const char *s) {
            str_starts(s, "service:");
 }
 
-static const char *maybe_path(struct compose_project *c, const char *s, const struct cf_node *n,
-                              const struct cf_key *k) {
-    if (k->flags & CF_HOSTPATH && *s) return cf_host_path(c, s, n);
-    if (k->flags & CF_CONTEXT && *s && !is_remote(s)) return cf_host_path(c, s, n);
-    return s;
+struct cf_node *cf_new_path(struct compose_project *c, const char *path, const struct cf_node *n) {
+    struct cf_node *p = cf_new_str(c, cf_host_path(c, path, n), n);
+    p->unit = CF_UNIT_PATH;
+    return p;
+}
+
+/* S as the row wants it: a path, or what it is. */
+static struct cf_node *text(struct compose_project *c, const char *s, const struct cf_node *n,
+                            unsigned flags) {
+    bool path = flags & CF_HOSTPATH || (flags & CF_CONTEXT && !is_remote(s));
+    return path && *s ? cf_new_path(c, s, n) : cf_new_str(c, s, n);
 }
 
 struct cf_node *cf_canon_text(struct compose_project *c, const struct cf_node *n,
                               const struct cf_key *k) {
     const char *s = cf_scalar_text(c, n);
-    return s ? cf_new_str(c, maybe_path(c, s, n, k), n) : NULL;
+    return s ? text(c, s, n, k->flags) : NULL;
 }
 
 /* A string is a list of one. */
@@ -51,7 +57,7 @@ struct cf_node *cf_canon_texts(struct compose_project *c, const struct cf_node *
         const struct cf_node *item = n->kind == CF_SEQ ? n->items[i] : n;
         const char *s = cf_scalar_text(c, item);
         if (!s || (k->flags & CF_NOT_EMPTY && !*s)) continue;
-        cf_push(c, list, cf_new_str(c, maybe_path(c, s, item, k), item));
+        cf_push(c, list, text(c, s, item, k->flags));
     }
     return list;
 }
@@ -131,8 +137,7 @@ struct cf_node *cf_canon_args(struct compose_project *c, const struct cf_node *n
 
 static void context_pair(struct compose_project *c, struct cf_node *map, const char *key,
                          const char *value, const struct cf_node *at) {
-    const struct cf_key path = {.flags = CF_CONTEXT};
-    cf_put(c, map, key, cf_new_str(c, maybe_path(c, value ? value : "", at, &path), at));
+    cf_put(c, map, key, text(c, value ? value : "", at, CF_CONTEXT));
 }
 
 struct cf_node *cf_canon_contexts(struct compose_project *c, const struct cf_node *n,

@@ -22,7 +22,7 @@ struct cf_node *cf_canon_build(struct compose_project *c, const struct cf_node *
 }
 
 void cf_finish_build(struct compose_project *c, struct cf_node *o) {
-    if (!cf_get(o, "context")) cf_put(c, o, "context", cf_new_str(c, cf_host_path(c, ".", o), o));
+    if (!cf_get(o, "context")) cf_put(c, o, "context", cf_new_path(c, ".", o));
     if (!cf_get(o, "dockerfile") && !cf_get(o, "dockerfile_inline"))
         cf_put(c, o, "dockerfile", cf_new_str(c, "Dockerfile", o));
 }
@@ -104,8 +104,7 @@ struct cf_node *cf_canon_env_files(struct compose_project *c, const struct cf_no
         size_t mark = cf_enter_item(c, i);
         struct cf_node *o =
             item->kind == CF_MAP ? cf_canon_object(c, item, k->item) : object(c, item);
-        if (item->kind == CF_STR)
-            cf_put(c, o, "path", cf_new_str(c, cf_host_path(c, item->s, item), item));
+        if (item->kind == CF_STR) cf_put(c, o, "path", cf_new_path(c, item->s, item));
         if (!cf_get(o, "required")) cf_put(c, o, "required", cf_new_bool(c, true, item));
         cf_push(c, list, o);
         cf_leave(c, mark);

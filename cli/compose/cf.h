@@ -47,8 +47,15 @@ enum cf_kind {
 
 enum cf_tag { CF_TAG_NONE, CF_TAG_RESET, CF_TAG_OVERRIDE };
 
-/* How a number is to be written where a person reads it (YAML output). */
-enum cf_unit { CF_UNIT_NONE, CF_UNIT_NS, CF_UNIT_BYTES, CF_UNIT_MODE };
+/* What a number or a string is about: how it is written in YAML, and whether it is made absolute.
+ */
+enum cf_unit {
+    CF_UNIT_NONE,
+    CF_UNIT_NS,
+    CF_UNIT_BYTES,
+    CF_UNIT_MODE,
+    CF_UNIT_PATH, /* CF_STR: of the host */
+};
 
 struct cf_node {
     uint8_t kind, tag, unit;
@@ -98,12 +105,12 @@ struct compose_project {
     bool parsing, event_live;
 
     const struct compose_options *options; /* only while loading */
-    bool permissive, paths_as_written;
+    bool permissive;
     struct cf_file **files;
     uint32_t n_files;
 
     struct compose_issue *issues;
-    size_t n_issues, n_dropped, n_errors;
+    size_t n_issues, n_dropped, n_errors, n_printed;
     char path[CF_PATH]; /* of what is being worked on */
     size_t path_len;
     const struct cf_node

@@ -107,10 +107,11 @@ static bool before(const struct compose_project *c, const struct compose_issue *
 
 /* Insertion: stable, and the list is short. */
 void cf_sort_issues(struct compose_project *c) {
-    for (size_t i = 1; i < c->n_issues; i++) {
+    for (size_t i = c->n_printed + 1; i < c->n_issues; i++) {
         struct compose_issue one = c->issues[i];
         size_t k = i;
-        for (; k && before(c, &one, &c->issues[k - 1]); k--) c->issues[k] = c->issues[k - 1];
+        for (; k > c->n_printed && before(c, &one, &c->issues[k - 1]); k--)
+            c->issues[k] = c->issues[k - 1];
         c->issues[k] = one;
     }
 }
@@ -195,8 +196,8 @@ static void print_source(const struct compose_project *c, const struct compose_i
     fputs("^\n", out);
 }
 
-void compose_print_issues(const struct compose_project *c, FILE *out) {
-    for (size_t k = 0; k < c->n_issues; k++) {
+void compose_print_issues(struct compose_project *c, FILE *out) {
+    for (size_t k = c->n_printed; k < c->n_issues; k++) {
         const struct compose_issue *i = &c->issues[k];
         fputs(i->file, out);
         if (i->line) fprintf(out, ":%u:%u", i->line, i->column);
@@ -204,5 +205,7 @@ void compose_print_issues(const struct compose_project *c, FILE *out) {
                 i->text);
         print_source(c, i, out);
     }
+    c->n_printed = c->n_issues;
     if (c->n_dropped) fprintf(out, "... and %zu more\n", c->n_dropped);
+    c->n_dropped = 0;
 }

@@ -116,6 +116,7 @@ static void load(struct compose_project *c, void *arg) {
     cf_apply_profiles(c, model);
     if (!c->options->no_consistency) cf_validate(c, model);
     if (!c->options->no_env_resolution) cf_resolve_env(c, model);
+    if (!c->options->no_path_resolution) cf_resolve_paths(c, model);
     if (!c->n_errors) c->model = model;
 }
 
@@ -152,7 +153,6 @@ int compose_load(const struct compose_options *o, struct compose_project **ret) 
     *ret = c;
     c->options = o;
     c->permissive = o->permissive;
-    c->paths_as_written = o->no_path_resolution;
     int r = cf_guard(c, load, NULL);
     cf_sort_issues(c);
     if (r < 0) cf_no_memory_issue(c);

@@ -52,5 +52,6 @@ void cf_apply_profiles(struct compose_project *c, struct cf_node *model);
 void cf_validate_parts(struct compose_project *c, const struct cf_node *model); /* always */
 void cf_validate(struct compose_project *c, const struct cf_node *model); /* of complete projects */
 void cf_resolve_env(struct compose_project *c, struct cf_node *model);
+void cf_resolve_paths(struct compose_project *c, struct cf_node *model);
 
 #endif

@@ -154,6 +154,7 @@ static void yaml_number(struct printer *p, const struct cf_node *n) {
         fprintf(p->out, "\"%04llo\"", (unsigned long long) v);
         break;
     case CF_UNIT_NONE:
+    case CF_UNIT_PATH:
         fputs(cf_scalar_text(p->c, n), p->out);
         break;
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* env_file and label_file are read; what the service itself says wins. */
+/* env_file and label_file are read; what the service itself says wins. Paths become absolute. */
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
@@ -63,4 +63,14 @@ void cf_resolve_env(struct compose_project *c, struct cf_node *model) {
         resolve_environment(c, services->entries[i].value);
         resolve_labels(c, services->entries[i].value);
     }
+}
+
+/* Host paths become absolute; one that has no absolute form (~user, a drive) stays. */
+void cf_resolve_paths(struct compose_project *c, struct cf_node *n) {
+    for (uint32_t i = 0; n->kind == CF_MAP && i < n->n; i++)
+        cf_resolve_paths(c, n->entries[i].value);
+    for (uint32_t i = 0; n->kind == CF_SEQ && i < n->n; i++) cf_resolve_paths(c, n->items[i]);
+    if (n->kind != CF_STR || n->unit != CF_UNIT_PATH) return;
+    const char *full = cf_path_expand(c, n->s);
+    if (full) n->s = full;
 }

@@ -168,5 +168,6 @@ const char *cf_split_command(struct compose_project *c, const char *s, const str
                              struct cf_node *list);
 /* A host path of the file that N stands in, as the canonical form has it. */
 const char *cf_host_path(struct compose_project *c, const char *path, const struct cf_node *n);
+struct cf_node *cf_new_path(struct compose_project *c, const char *path, const struct cf_node *n);
 
 #endif

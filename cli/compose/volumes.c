@@ -118,8 +118,7 @@ static void clean(struct compose_project *c, struct cf_node *o, const struct cf_
     const char *target = cf_get_str(o, "target");
     if (target)
         cf_put(c, o, "target", cf_new_str(c, cf_path_clean(c, target), cf_get(o, "target")));
-    if (type && source && str_eq(type, "bind"))
-        cf_put(c, o, "source", cf_new_str(c, cf_host_path(c, source, at), cf_get(o, "source")));
+    if (type && source && str_eq(type, "bind")) cf_put(c, o, "source", cf_new_path(c, source, at));
 }
 
 struct cf_node *cf_canon_volumes(struct compose_project *c, const struct cf_node *n,
