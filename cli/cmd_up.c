@@ -137,10 +137,8 @@ static int deploy_app(struct cli *cli, const struct up *up, const struct args *a
     struct client *c = NULL;
     struct strv only = {0};
     int r = compose_to_manifest(p, a, &app);
-    if (r < 0) {
-        compose_print_issues(p, stderr);
-        return EXIT_MANIFEST;
-    }
+    compose_print_issues(p, stderr); /* warnings, too; those of the load have been printed */
+    if (r < 0) return EXIT_MANIFEST;
     r = apply_scale(&up->scale, app);
     if (!r) r = select_services(args, up->no_deps, app, &only);
     if (!r) r = client_open(cli, &c);
