@@ -46,8 +46,8 @@ struct compose_project;
 must_use int compose_load(const struct compose_options *o, struct compose_project **ret);
 void compose_project_free(struct compose_project *p);
 size_t compose_issues(const struct compose_project *p, const struct compose_issue **ret);
-/* "file:line:col: path: text", then the source line and a caret, like a compiler: each issue that has
- * not been printed before. */
+/* "file:line:col: path: text", then the source line and a caret, like a compiler: each issue that
+ * has not been printed before. */
 void compose_print_issues(struct compose_project *p, FILE *out);
 
 /* The canonical form: JSON (sorted keys, 2-space indent) or YAML. */

@@ -6,10 +6,15 @@
 
 #include "cf.h"
 
+/* Done for each key that is looked at: no printf. A path that is too long is cut. */
 size_t cf_enter(struct compose_project *c, const char *key) {
-    size_t mark = c->path_len;
-    int n = snprintf(c->path + mark, CF_PATH - mark, "%s%s", mark ? "." : "", key);
-    if (n > 0) c->path_len = (size_t) n < CF_PATH - mark ? mark + (size_t) n : CF_PATH - 1;
+    size_t mark = c->path_len, len = strlen(key);
+    if (mark && mark < CF_PATH - 1) c->path[c->path_len++] = '.';
+    size_t room = CF_PATH - 1 - c->path_len;
+    if (len > room) len = room;
+    memcpy(c->path + c->path_len, key, len);
+    c->path_len += len;
+    c->path[c->path_len] = '\0';
     return mark;
 }
 

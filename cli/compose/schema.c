@@ -657,7 +657,7 @@ const struct cf_key cf_root = {"", OBJECT(cf_root_table), DOES};
 
 const struct cf_key *cf_key_of(const struct cf_table *t, const char *name) {
     for (size_t i = 0; i < t->n; i++)
-        if (str_eq(t->keys[i].name, name)) return &t->keys[i];
+        if (*t->keys[i].name == *name && str_eq(t->keys[i].name, name)) return &t->keys[i];
     return NULL;
 }
 
