@@ -21,7 +21,8 @@ enum {
     ROLE_BACKOFF_MIN_MS = 100,
     ROLE_BACKOFF_MAX_MS = 5000,
     ROLE_STEADY_MS = 10000, /* lived this long: the back-off starts anew */
-    ROLE_LOG_MAX = 4 << 20, /* a longer one is emptied at the next start */
+    ROLE_LOG_MAX = 4 << 20, /* a longer one is emptied */
+    ROLE_TRIM_MS = 60000,
     ANCHOR_STOP_MS = 10000, /* then SIGKILL (never the keeper) */
     ANCHOR_USR1_MS = 1000,  /* a restarted agent has its handler by then */
     HELD_RETRY_MS = 10,
@@ -51,6 +52,7 @@ struct anchor {
     struct loop_source keeper; /* hold.sock */
     struct map held;           /* FIFO's name -> struct held */
     int64_t next_connect_ms;
+    int64_t next_trim_ms;
     int64_t now_ms;
     int64_t deadline_ms; /* of DRAINING's reminder, or of STOPPING */
     int phase;

@@ -60,7 +60,7 @@ struct stream {
     int64_t tokens;
     int64_t refilled_ms;
     int64_t wait_until_ms;
-    bool held; /* the anchor was told */
+    bool stalled; /* the disk is full, and the log of ours says so */
 };
 
 enum attempt_state {

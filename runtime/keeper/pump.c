@@ -130,11 +130,14 @@ static void step(struct keeper *k, struct stream *s) {
     int64_t n =
         sink_move(&s->owner->task->sink, s->source.fd, s->number, STREAM_STEP, clock_unix_ns());
     if (n < 0) {
-        log_warn("log.stalled", "task=%s err=\"%s\" next=\"again in %d ms\"", s->owner->task->id,
-                 err_text((int) n), STREAM_RETRY_MS);
+        if (!s->stalled)
+            log_warn("log.stalled", "task=%s err=\"%s\" next=\"again every %d ms\"",
+                     s->owner->task->id, err_text((int) n), STREAM_RETRY_MS);
+        s->stalled = true;
         wait_until(k, s, k->now_ms + STREAM_RETRY_MS);
         return;
     }
+    s->stalled = false;
     s->tokens -= n;
     make_ready(k, s); /* until it is seen empty: edge-triggered */
 }

@@ -74,8 +74,18 @@ static int open_log(const struct anchor *a, const struct role *r) {
     auto_fd int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
     if (fd < 0) return -errno;
     struct stat st;
-    if (fstat(fd, &st) == 0 && st.st_size > ROLE_LOG_MAX) (void) !ftruncate(fd, 0);
+    if (fstat(fd, &st) == 0 && st.st_size > ROLE_LOG_MAX)
+        (void) !ftruncate(fd, 0); /* its writers append: they go on at the new end */
     return steal_fd(&fd);
+}
+
+static void trim_logs(struct anchor *a) {
+    if (a->now_ms < a->next_trim_ms) return;
+    a->next_trim_ms = a->now_ms + ROLE_TRIM_MS;
+    for (size_t i = 0; i < ROLE__COUNT; i++) {
+        int fd = a->roles[i].argv ? open_log(a, &a->roles[i]) : -1;
+        fd_close(&fd);
+    }
 }
 
 _Noreturn static void exec_role(const struct role *r, int log) {
@@ -115,6 +125,7 @@ static bool due(const struct anchor *a, const struct role *r) {
 }
 
 void anchor__roles_turn(struct anchor *a) {
+    trim_logs(a);
     for (size_t i = 0; i < ROLE__COUNT; i++) {
         struct role *r = &a->roles[i];
         if (due(a, r) && r->next_start_ms <= a->now_ms) start(a, r);
@@ -122,7 +133,7 @@ void anchor__roles_turn(struct anchor *a) {
 }
 
 int64_t anchor__roles_deadline_ms(const struct anchor *a) {
-    int64_t first = INT64_MAX;
+    int64_t first = a->next_trim_ms;
     for (size_t i = 0; i < ROLE__COUNT; i++)
         if (due(a, &a->roles[i]) && a->roles[i].next_start_ms < first)
             first = a->roles[i].next_start_ms;
