@@ -6,11 +6,14 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -257,6 +260,45 @@ static void test_reader_of_a_lying_index_only_gives_wrong_lines(void **state) {
     log_reader_free(r);
 }
 
+static void test_full_disk_keeps_the_bytes_in_the_pipe(void **state) {
+    (void) state;
+    if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 ||
+        mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        skip();
+    assert_int_equal(mkdir(env.dir, 0700), 0);
+    assert_int_equal(mount("orlop-test", env.dir, "tmpfs", 0, "size=64k"), 0);
+    open_log(0, 0);
+    char path[128], line[1001];
+    memset(line, 'a', sizeof line);
+    line[999] = '\n';
+    line[1000] = 0;
+    snprintf(path, sizeof path, "%s/ballast", env.dir);
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    put(LOG_STDOUT, "before\n", 1);
+    assert_int_equal(posix_fallocate(fd, 0, 48 * 1024), 0);
+    int64_t sent = 0, moved = 0, n = 0;
+    while (n >= 0 && sent < 40) {
+        assert_int_equal(write(env.pipe[1], line, 1000), 1000);
+        sent++;
+        n = sink_move(&env.sink, env.pipe[0], LOG_STDOUT, 65536, env.now += MS);
+        if (n > 0) moved += n;
+    }
+    assert_int_equal(n, -ENOSPC);
+    assert_int_equal(ftruncate(fd, 0), 0);
+    close(fd);
+    while ((n = sink_move(&env.sink, env.pipe[0], LOG_STDOUT, 65536, env.now += MS)) > 0)
+        moved += n;
+    assert_int_equal(moved, sent * 1000);
+    struct log_reader *r = reader(0, -1);
+    struct log_line l;
+    int64_t lines = 0;
+    while (log_reader_next(r, false, &l, NULL) == 1) lines += l.len == 1000;
+    assert_int_equal(lines, sent);
+    log_reader_free(r);
+    sink_close(&env.sink);
+    assert_int_equal(umount2(env.dir, MNT_DETACH), 0);
+}
+
 static void test_driver_none_swallows_bytes(void **state) {
     (void) state;
     assert_int_equal(sink_open(&env.sink, NULL, 0, 0, NULL), 0);
@@ -278,6 +320,7 @@ int main(void) {
         T(test_writer_goes_on_after_a_kill_at_any_write),
         T(test_follow_wakes_and_gives_what_came),
         T(test_reader_of_a_lying_index_only_gives_wrong_lines),
+        T(test_full_disk_keeps_the_bytes_in_the_pipe),
         T(test_driver_none_swallows_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
