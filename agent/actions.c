@@ -340,11 +340,11 @@ static void clean_done(uv_work_t *w, int status) {
         clean_links(&j->timer);
 }
 
-static void clean(struct agent *a, const struct task *t) {
+static void clean(struct agent *a, const struct task *t, uint32_t attempt) {
     struct clean_job *j = must(a, mem_zalloc(sizeof *j));
     j->agent = a;
     snprintf(j->id, sizeof j->id, "%s", t->id);
-    task_sandbox_name(t->id, t->boot, t->attempt, j->sandbox);
+    task_sandbox_name(t->id, t->boot, attempt, j->sandbox);
     j->spec = t->st ? t->st->spec : NULL;
     j->since_ms = clock_mono_ms();
     uv_timer_init(a->loop, &j->timer);
@@ -582,7 +582,7 @@ void actions_perform(struct agent *a, const struct rec_action *action) {
         sent("close", t, klink_close_task(a->klink, t->id));
         return;
     case REC_CLEAN:
-        clean(a, t);
+        clean(a, t, (uint32_t) action->arg);
         return;
     case REC_DRAIN_CHECK:
         if (aview_established(a->view, t->st->spec) == 0)

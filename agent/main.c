@@ -37,8 +37,11 @@ struct process {
     struct bus_conn *conn;
     int lock;
     uv_signal_t sigterm, sigint, sigusr1;
-    bool ending;
+    bool ending, network_removed;
+    int removals;
 };
+
+enum { HALT_CHECK_MS = 20, HALT_REMOVALS_MAX = 250 };
 
 /* ---- the connection to the scheduler ---- */
 
@@ -84,23 +87,27 @@ static void begin_end(struct process *p) {
     bus_close(a->bus, NULL, NULL);
 }
 
-/* Everything of ours in the kernel that is not a sandbox. */
-static void remove_all(struct agent *a) {
+/* Everything of ours in the kernel that is not a sandbox. False: something is still busy, again
+ * soon. */
+static bool remove_all(struct process *p) {
+    struct agent *a = &p->agent;
     struct err err = {0};
-    if (net_teardown(a->net, &err) < 0) log_warn("halt.network", "err=\"%s\"", err.text);
+    if (!p->network_removed && net_teardown(a->net, &err) < 0)
+        log_warn("halt.network", "err=\"%s\" next=\"left as it is\"", err.text);
+    p->network_removed = true;
+    if (cgroup_remove_parent(a->paths.cgroup, &err) < 0) {
+        if (++p->removals < HALT_REMOVALS_MAX) return false;
+        log_warn("halt.cgroup", "err=\"%s\" next=\"left as it is\"", err.text);
+    }
     prepare_unmount_private(&a->paths);
-    if (cgroup_remove_parent(a->paths.cgroup, &err) < 0)
-        log_warn("halt.cgroup", "err=\"%s\"", err.text);
     log_info("agent.halted", "next=\"exit\"");
+    return true;
 }
 
 void agent_check_stop(struct agent *a) {
     struct process *p = container_of(a, struct process, agent);
     if (a->stop == AGENT_RUNS || p->ending || a->jobs || !writer_idle(a->writer)) return;
-    if (a->stop == AGENT_HALTS) {
-        if (!rec_halted(&a->rec)) return;
-        remove_all(a);
-    }
+    if (a->stop == AGENT_HALTS && (!rec_halted(&a->rec) || !remove_all(p))) return;
     begin_end(p);
 }
 
@@ -119,7 +126,7 @@ static void stop(struct process *p, enum agent_stop how) {
     if (first) {
         uv_timer_init(a->loop, &check);
         check.data = a;
-        uv_timer_start(&check, on_check, 20, 20);
+        uv_timer_start(&check, on_check, HALT_CHECK_MS, HALT_CHECK_MS);
         uv_unref((uv_handle_t *) &check);
     }
     if (how == AGENT_HALTS) {

@@ -23,7 +23,7 @@ static bool clean(struct rec *r, struct task *t) {
     if (!t->dirty && !(t->pending & TASK_PENDING_CLEAN)) return true;
     if (t->pending & TASK_PENDING_CLEAN || r->now_ms < t->clean_after_ms) return false;
     t->pending |= TASK_PENDING_CLEAN;
-    rec__act(r, REC_CLEAN, t, 0);
+    rec__act(r, REC_CLEAN, t, (int) t->dirty);
     return false;
 }
 
@@ -75,7 +75,7 @@ static bool advance_waiting(struct rec *r, struct task *t) {
     if (r->now_ms < t->not_before_ms || held_back(r, t)) return false;
     t->deps_deadline_ms = 0;
     if (!t->prepare_until_ms) t->prepare_until_ms = r->now_ms + REC_PREPARE_MS;
-    t->dirty = true;
+    t->dirty = t->attempt;
     t->pending |= TASK_PENDING_PREPARE;
     rec__act(r, REC_PREPARE, t, 0);
     rec__move(r, t, TASK_PREPARING, "");

@@ -172,9 +172,13 @@ void rec__describe_exit(const struct task *t, char ret[static ERR_TEXT_MAX]) {
     const char *name = t->signal > 0 ? sigabbrev_np(t->signal) : NULL;
     if (!t->exit_known)
         snprintf(ret, ERR_TEXT_MAX, "ended, exit unknown: nobody was there to record it");
-    else if (t->oom)
+    else if (t->oom && t->signal)
         snprintf(ret, ERR_TEXT_MAX,
                  "out of memory: its limit was reached and the kernel killed it");
+    else if (t->oom)
+        snprintf(ret, ERR_TEXT_MAX,
+                 "exited with code %d after the kernel had killed a process of it: out of memory",
+                 t->exit_code);
     else if (t->signal)
         snprintf(ret, ERR_TEXT_MAX, "killed by signal %d (SIG%s)", t->signal, name ? name : "?");
     else

@@ -217,7 +217,7 @@ static void admit_end(struct rec *r, struct task *t) {
     t->ended_unix_ms = e->ended_unix_ms;
     t->restarts = e->restarts;
     rec__say(t, "%s", e->reason);
-    t->dirty = !e->gone;
+    t->dirty = e->gone ? 0 : e->attempt;
     rec__move(r, t, e->gone ? TASK_GONE : TASK_FINAL, "stored");
 }
 
@@ -243,7 +243,7 @@ static void admit_attempt(struct rec *r, struct task *t, const struct rec_entry 
     if (e && e->attempt > t->attempt) t->attempt = e->attempt;
     t->restarts = last->restarts;
     t->failures = last->failures;
-    t->dirty = t->attempt > 0;
+    t->dirty = t->attempt;
     if (halted) {
         rec__say(t, "starts again: the node had been stopped");
         t->attempt++;
@@ -268,8 +268,7 @@ void rec__admit(struct rec *r, struct task *t, const struct rec_entry *e) {
     if (e) t->closed = e->closed;
     if (!t->st) {
         t->boot = e->boot;
-        t->attempt = e->attempt;
-        t->dirty = true;
+        t->attempt = t->dirty = e->attempt;
         rec__move(r, t, TASK_CLOSING, "stray");
         return;
     }
@@ -282,8 +281,7 @@ void rec__admit(struct rec *r, struct task *t, const struct rec_entry *e) {
     const struct rec_entry *now = e && e->boot == r->in.boot ? e : NULL;
     if (t->closed) { /* the end of a stop that an earlier agent began; CLOSE is asked again */
         t->closed = false;
-        t->attempt = now ? now->attempt : t->st->last.attempt;
-        t->dirty = true;
+        t->attempt = t->dirty = now ? now->attempt : t->st->last.attempt;
         if (now && now->ended) note_exit(t, now);
         rec__say(t, "was stopped");
         rec__move(r, t, TASK_CLOSING, "closed");
@@ -479,7 +477,7 @@ static void on_task_event(struct rec *r, struct task *t, const struct rec_event 
         return;
     case REC_EV_CLEANED:
         t->pending &= ~(unsigned) TASK_PENDING_CLEAN;
-        t->dirty = false;
+        t->dirty = 0;
         return;
     case REC_EV_CLEAN_FAILED:
         on_clean_failed(r, t, ev);

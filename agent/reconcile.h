@@ -86,7 +86,7 @@ enum rec_action_kind {
     REC_START,       /* note the attempt, then START -> STARTED, START_FAILED, EXITED */
     REC_SIGNAL,      /* arg = signal, 0 = the task's stop signal */
     REC_CLOSE,       /* -> CLOSED */
-    REC_CLEAN,       /* cgroup, links, private files of the attempt -> CLEANED, CLEAN_FAILED */
+    REC_CLEAN,       /* cgroup, links, private files of the attempt ARG -> CLEANED, CLEAN_FAILED */
     REC_DRAIN_CHECK, /* no established connection left -> DRAINED */
     REC_FORGET,      /* conntrack; arg 0 = leaving, 1 = dead */
     REC_WATCH,       /* health checks from now on */

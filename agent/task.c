@@ -99,7 +99,7 @@ void task_status(const struct task *t, Orlop__TaskStatus *s) {
 }
 
 bool task_holds(const struct task *t) {
-    return t->dirty || (t->state >= TASK_PREPARING && t->state <= TASK_CLOSING);
+    return t->dirty != 0 || (t->state >= TASK_PREPARING && t->state <= TASK_CLOSING);
 }
 
 bool task_leaves(const struct task *t) {

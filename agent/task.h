@@ -54,7 +54,7 @@ struct task {
     int state;                    /* enum task_state */
     unsigned pending;
     bool closed;    /* the keeper refuses every later start */
-    bool dirty;     /* the attempt has, or may have, a cgroup, links, mounts */
+    uint32_t dirty; /* the attempt that has, or may have, a cgroup, links, mounts; 0: none */
     bool ran;       /* some attempt of it was RUNNING */
     bool first;     /* the first attempt after the assignment: the scheduler judged depends_on */
     bool committed; /* the scheduler has its end and that it is gone */

@@ -17,6 +17,7 @@
 #include "node.h"
 #include "runtime/base/mem.h"
 #include "runtime/base/str.h"
+#include "runtime/container/cgroup.h"
 
 #define STATE(x) ORLOP__TASK_STATE__##x
 static struct node n;

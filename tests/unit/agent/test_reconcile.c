@@ -78,7 +78,7 @@ static void test_task_stop_drains_signals_closes_and_is_gone(void **state) {
     world_simple(&w, REC_EV_SAVED, "1.1.0");
     world_expect(&w, "1.1.0 saving>final saved\n"
                      "1.1.0 = 1.1 SHUTDOWN\n"
-                     "1.1.0 ! clean\n");
+                     "1.1.0 ! clean 1\n");
     world_simple(&w, REC_EV_CLEANED, "1.1.0");
     world_expect(&w, "1.1.0 final>releasing\n"
                      "1.1.0 ! save 1\n");
@@ -157,7 +157,7 @@ static void test_task_stop_while_preparing_waits_for_the_job(void **state) {
     world_expect(&w, ""); /* its mounts are being made: not gone */
     world_simple(&w, REC_EV_PREPARED, "1.1.0");
     world_expect(&w, "1.1.0 ! discard\n"
-                     "1.1.0 ! clean\n");
+                     "1.1.0 ! clean 1\n");
 }
 
 static void test_restart_always_backs_off_and_window_resets(void **state) {
@@ -183,7 +183,7 @@ static void test_restart_always_backs_off_and_window_resets(void **state) {
                      "1.1.0 ! forget 1\n"
                      "1.1.0 ! unwatch\n"
                      "1.1.0 = 1.6 PREPARING: exited with code 1; starts again in 100 ms\n"
-                     "1.1.0 ! clean\n");
+                     "1.1.0 ! clean 5\n");
 }
 
 static void test_restart_back_off_ends_at_a_minute(void **state) {
@@ -257,7 +257,7 @@ static void test_prepare_failure_rejects_or_is_tried_again(void **state) {
                 .kind = REC_EV_PREPARE_FAILED, .task = "1.1.0", .retry = true, .text = "no space"});
     world_expect(&w, "1.1.0 preparing>waiting retry\n"
                      "1.1.0 = 1.1 ASSIGNED: no space\n"
-                     "1.1.0 ! clean\n");
+                     "1.1.0 ! clean 1\n");
     assert_int_equal(rec_next_ms(&w.rec), w.now_ms + REC_RETRY_MS);
     world_tick(&w, REC_RETRY_MS);
     world_simple(&w, REC_EV_CLEANED, "1.1.0");
@@ -514,7 +514,7 @@ static void test_stray_is_killed_and_deleted_in_silence(void **state) {
                      "7.7.7 ! close\n"
                      "7.7.7 closing>saving closed\n"
                      "7.7.7 saving>final stray\n"
-                     "7.7.7 ! clean\n"
+                     "7.7.7 ! clean 2\n"
                      "7.7.7 final>releasing\n"
                      "7.7.7 releasing>gone stray\n"
                      "7.7.7 gone>deleting\n"
@@ -546,7 +546,7 @@ static void test_halt_stops_dependants_first_and_keeps_tasks(void **state) {
                      "1.1.0 ! unwatch\n"
                      "1.1.0 = 1.1 STOPPING\n"
                      "1.1.0 ! signal\n"
-                     "1.2.0 ! clean\n");
+                     "1.2.0 ! clean 1\n");
     world_exited(&w, "1.1.0", 1, EXIT_0);
     world_simple(&w, REC_EV_CLEANED, "1.1.0");
     assert_false(rec_halted(&w.rec));
