@@ -46,6 +46,17 @@ static void trouble_of_end(const struct task *t, struct err *ret) {
         err_say(ret, -EINVAL, "%s: exit code unknown", state);
 }
 
+/* Asking once for each spec: ten thousand pending replicas wait for the same. */
+static void waiting_of(struct describe *d, const struct task *t, struct err *ret) {
+    if (d->waiting_def != t->def) {
+        d->waiting = (struct err){0};
+        int r = plan_waiting(d->s, t, d->acked_idx, &d->waiting);
+        if (r == -ENOMEM) err_set(&d->waiting, r, "look");
+        d->waiting_def = r == -EBUSY ? NULL : t->def; /* -EBUSY: of this slot alone */
+    }
+    *ret = d->waiting;
+}
+
 void describe_trouble(struct describe *d, const struct task *t, struct err *ret) {
     const Orlop__TaskStatus *st = &t->status;
     *ret = (struct err){0};
@@ -53,7 +64,7 @@ void describe_trouble(struct describe *d, const struct task *t, struct err *ret)
     if (rule_final(t)) {
         trouble_of_end(t, ret);
     } else if (st->state == ORLOP__TASK_STATE__PENDING) {
-        if (plan_waiting(d->s, t, d->acked_idx, ret) == -ENOMEM) err_set(ret, -ENOMEM, "look");
+        waiting_of(d, t, ret);
     } else if (t->node && !t->node->up) {
         err_say(ret, -EHOSTDOWN, "its node %s is down", t->node->name);
     } else if (st->state == ORLOP__TASK_STATE__RUNNING) {
@@ -159,6 +170,9 @@ static const char *detail_of(struct describe *d, const struct service *svc, stru
         if (g == GATE_NEVER) c->hopeless = true;
         if (g == GATE_OPEN && c->troubled) describe_trouble(d, c->troubled, &why);
     }
+    if (!why.code && c->outdated)
+        err_say(&why, -EAGAIN, "%u replicas of an older revision are replaced one by one",
+                c->outdated);
     return arena_strdup(&d->arena, why.text);
 }
 

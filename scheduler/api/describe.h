@@ -15,6 +15,9 @@ struct describe {
     const struct state *s;
     uint64_t acked_idx;
     struct arena arena;
+    const struct spec_service
+        *waiting_def; /* what the last PENDING task was told is for all of its spec */
+    struct err waiting;
 };
 
 enum { DESCRIBE_BUDGET_BYTES = 64 << 20 };

@@ -10,7 +10,8 @@
 #include "scheduler/state/net.h"
 #include "scheduler/state/rules.h"
 
-const struct task *plan__predecessor(const struct task *t) {
+/* What still holds the slot of T besides T; NULL = nothing. */
+static const struct task *predecessor(const struct task *t) {
     for (struct list *it = t->service_link.prev; it != &t->service->tasks; it = it->prev) {
         const struct task *o = list_entry(it, struct task, service_link);
         if (o->slot == t->slot && !rule_slot_free(o)) return o;
@@ -88,28 +89,28 @@ static int choose(struct plan *p, const struct task *t, const struct node **ret_
     return 0;
 }
 
-void plan__assign(struct plan *p, const struct task *t) {
+bool plan__assign(struct plan *p, const struct task *t) {
     const struct node *n;
     Orlop__TaskAddress **addresses;
-    if (plan__predecessor(t)) return;
     int r = choose(p, t, &n, &addresses, NULL);
     if (!r) r = add_load(p, n, t->def);
     if (r == -ENOMEM) p->error = r;
     /* Nothing tells when an address has rested long enough. */
     if (r == -ENOSPC || r == -EADDRINUSE) plan__wake(p, p->now_ms + 1000);
-    if (r < 0) return;
+    if (r < 0) return false;
     Orlop__EntryTaskAssign *e =
         plan__add(p, ORLOP__ENTRY__WHAT_TASK_ASSIGN, &orlop__entry_task_assign__descriptor);
-    if (!e) return;
+    if (!e) return false;
     e->task = t->id;
     e->node = n->name;
     e->mod = n->mod;
     e->addresses = addresses;
     e->n_addresses = t->def->def->n_networks;
+    return true;
 }
 
 int plan_waiting(const struct state *s, const struct task *t, uint64_t acked_idx, struct err *why) {
-    const struct task *old = plan__predecessor(t);
+    const struct task *old = predecessor(t);
     if (gate_check(s, t->service, t->def, why) != GATE_OPEN) return -EAGAIN;
     if (old)
         return err_say(why, -EBUSY, "waits for task %s, which it replaces, to be gone (it is %s)",

@@ -15,9 +15,8 @@ void plan__stop(struct plan *p, const struct task *t, bool forced);
 void plan__delete_app(struct plan *p, const struct app *a);
 void plan__wake(struct plan *p, int64_t at_ms);
 
-/* Place T and give it addresses, or leave it pending. */
-void plan__assign(struct plan *p, const struct task *t);
-/* What still holds the slot of T besides T; NULL = nothing. */
-const struct task *plan__predecessor(const struct task *t);
+/* Place T, whose slot is free, and give it addresses, or leave it pending: false when there is no
+ * room for tasks of its spec now. */
+bool plan__assign(struct plan *p, const struct task *t);
 
 #endif

@@ -24,6 +24,8 @@ struct work {
     uint32_t replicas;
     uint32_t last_slot;
     const struct task **newest; /* by slot, 1 .. last_slot */
+    bool *held;                 /* by slot: an older task still holds something of it */
+    bool stuck;                 /* one could not be placed: so it is for all of this spec */
     enum gate gate;
 };
 
@@ -70,8 +72,8 @@ static void ended(struct work *w, const struct task *t) {
 static void pending(struct work *w, const struct task *t) {
     if (!rule_current(t))
         plan__stop(w->p, t, false);
-    else if (w->gate == GATE_OPEN)
-        plan__assign(w->p, t);
+    else if (w->gate == GATE_OPEN && !w->held[t->slot] && !w->stuck)
+        w->stuck = !plan__assign(w->p, t);
 }
 
 static void one_slot(struct work *w, uint32_t slot) {
@@ -116,9 +118,12 @@ static int survey(struct work *w) {
         if (t->slot > w->last_slot) w->last_slot = t->slot;
     }
     w->newest = mem_array((size_t) w->last_slot + 1, sizeof *w->newest);
-    if (!w->newest) return -ENOMEM;
+    w->held = mem_array((size_t) w->last_slot + 1, sizeof *w->held);
+    if (!w->newest || !w->held) return -ENOMEM;
     list_each (it, &w->svc->tasks) { /* oldest first */
         const struct task *t = list_entry(it, struct task, service_link);
+        const struct task *older = w->newest[t->slot];
+        if (older && !rule_slot_free(older)) w->held[t->slot] = true;
         w->newest[t->slot] = t;
     }
     return 0;
@@ -126,8 +131,11 @@ static int survey(struct work *w) {
 
 static int service(struct plan *p, const struct service *svc, bool may_leave) {
     struct work w = {.p = p, .svc = svc, .replicas = rule_replicas(svc), .gate = GATE_OPEN};
-    int r = survey(&w);
-    if (r < 0) return r;
+    if (survey(&w) < 0) {
+        mem_free(w.newest);
+        mem_free(w.held);
+        return -ENOMEM;
+    }
     const struct spec_service *wanted = rule_wanted(svc);
     if (wanted) w.gate = gate_check(p->s, svc, wanted, NULL);
     for (uint32_t slot = w.last_slot; slot > w.replicas; slot--)
@@ -135,6 +143,7 @@ static int service(struct plan *p, const struct service *svc, bool may_leave) {
     for (uint32_t slot = 1; slot <= w.replicas; slot++) one_slot(&w, slot);
     roll(&w);
     mem_free(w.newest);
+    mem_free(w.held);
     return p->error;
 }
 
