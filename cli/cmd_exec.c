@@ -227,6 +227,7 @@ static bool output_waits(const struct exec *x) {
 
 static int result(const struct exec *x) {
     if (x->exited) return x->code;
+    if (x->out.error == -EPIPE) return EXIT_FAILED; /* | head: nothing to say */
     if (x->out.error || x->errout.error)
         return cli_fail(EXIT_FAILED, "cannot write to the output: %s",
                         err_text(x->out.error ? x->out.error : x->errout.error));

@@ -16,16 +16,19 @@ static bool concerns(const struct deploy *d, const char *service) {
     return d->n_only == 0;
 }
 
+static const char *word_of(const Orlop__ServiceStatus *s) {
+    if (s->failed) return "failed";
+    if (s->settled) return s->oneshot_done ? "completed" : "ready";
+    return s->outdated ? "replacing" : "waiting";
+}
+
 static void show_service(struct progress *p, const Orlop__ServiceStatus *s) {
     enum progress_mark mark = s->failed    ? PROGRESS_FAILED
                               : s->settled ? PROGRESS_DONE
                                            : PROGRESS_BUSY;
-    const char *word = s->failed    ? "failed"
-                       : s->settled ? (s->oneshot_done ? "completed" : "ready")
-                                    : "waiting";
-    const char *between = str_empty(s->detail) || s->settled ? "" : ": ";
-    progress_line(p, mark, s->service, "%s, %u of %u ready%s%s", word, s->ready, s->replicas,
-                  between, *between ? s->detail : "");
+    bool detail = !str_empty(s->detail) && !s->settled;
+    progress_line(p, mark, s->service, "%s, %u of %u ready%s%s", word_of(s), s->ready, s->replicas,
+                  detail ? ": " : "", detail ? s->detail : "");
 }
 
 struct tally {
