@@ -37,6 +37,7 @@ struct process {
     struct bus_conn *conn;
     int lock;
     uv_signal_t sigterm, sigint, sigusr1;
+    uv_timer_t check; /* while stopping: what has no event of its own */
     bool ending, network_removed;
     int removals;
 };
@@ -80,7 +81,10 @@ static void begin_end(struct process *p) {
     klink_close(a->klink);
     ports_close(a->ports);
     aview_close(a->view);
+    writer_close(a->writer);
+    a->writer = NULL;
     uv_close((uv_handle_t *) &a->tick, NULL);
+    uv_close((uv_handle_t *) &p->check, NULL);
     uv_close((uv_handle_t *) &p->sigterm, NULL);
     uv_close((uv_handle_t *) &p->sigint, NULL);
     uv_close((uv_handle_t *) &p->sigusr1, NULL);
@@ -106,29 +110,21 @@ static bool remove_all(struct process *p) {
 
 void agent_check_stop(struct agent *a) {
     struct process *p = container_of(a, struct process, agent);
-    if (a->stop == AGENT_RUNS || p->ending || a->jobs || !writer_idle(a->writer)) return;
+    if (p->ending || a->stop == AGENT_RUNS || a->jobs || !writer_idle(a->writer)) return;
     if (a->stop == AGENT_HALTS && (!rec_halted(&a->rec) || !remove_all(p))) return;
     begin_end(p);
 }
 
-/* What has no event of its own: the last job, the last write. */
 static void on_check(uv_timer_t *t) {
     agent_event(t->data, &(struct rec_event){.kind = REC_EV_TICK});
 }
 
 static void stop(struct process *p, enum agent_stop how) {
     struct agent *a = &p->agent;
-    static uv_timer_t check; /* [loop] one agent a process */
     if (a->stop >= how) return;
-    bool first = a->stop == AGENT_RUNS;
     a->stop = how;
     log_info("agent.stop", "how=%s", how == AGENT_HALTS ? "halt" : "leave");
-    if (first) {
-        uv_timer_init(a->loop, &check);
-        check.data = a;
-        uv_timer_start(&check, on_check, HALT_CHECK_MS, HALT_CHECK_MS);
-        uv_unref((uv_handle_t *) &check);
-    }
+    uv_timer_start(&p->check, on_check, HALT_CHECK_MS, HALT_CHECK_MS);
     if (how == AGENT_HALTS) {
         agent_event(a, &(struct rec_event){.kind = REC_EV_HALT});
         actions_ports_answered(a); /* nobody waits for the proxy any more */
@@ -247,6 +243,8 @@ static void hold_signals(int how) {
 }
 
 static int watch_signals(struct process *p) {
+    uv_timer_init(&p->loop, &p->check);
+    p->check.data = &p->agent;
     struct {
         uv_signal_t *handle;
         int number;
@@ -303,7 +301,6 @@ static int parse(int argc, char **argv, struct options *o) {
 static void free_all(struct process *p) {
     struct agent *a = &p->agent;
     agent_fini_core(a);
-    writer_free(a->writer);
     astore_free(a->store);
     net_free(a->net);
     image_store_free(a->images);
@@ -338,7 +335,7 @@ int agent_main(int argc, char **argv) {
     log_info("agent.ready", "run=%s state=%s", p->agent.paths.run, p->agent.paths.state);
     uv_run(&p->loop, UV_RUN_DEFAULT);
     free_all(p);
-    uv_loop_close(&p->loop);
+    if (uv_loop_close(&p->loop) < 0) log_warn("agent.end", "err=\"a handle is still open\"");
     mem_free(p);
     return EXIT_SUCCESS;
 }

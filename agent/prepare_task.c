@@ -195,9 +195,9 @@ static int add_links(struct prepare *p, struct err *err) {
     for (size_t i = 0; spec->links && i < p->in->n_networks; i++) {
         const struct prepare_network *n = &p->in->networks[i];
         Orlop__SandboxLink *l = arena_alloc(a, sizeof *l);
-        char host[NET_IFNAME_MAX], name[16];
+        char host[NET_IFNAME_MAX], name[NET_IFNAME_MAX];
         net_link_name(p->sandbox, n->id, host);
-        snprintf(name, sizeof name, "eth%zu", i);
+        snprintf(name, sizeof name, "eth%u", (unsigned) i % 1000);
         if (!l) return err_set(err, -ENOMEM, "links");
         orlop__sandbox_link__init(l);
         l->host_name = arena_strdup(a, host);

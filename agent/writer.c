@@ -134,9 +134,15 @@ static void drop(struct list *l) {
     }
 }
 
-void writer_free(struct writer *w) {
-    if (!w) return;
+static void on_retry_closed(uv_handle_t *h) {
+    struct writer *w = container_of((uv_timer_t *) h, struct writer, retry);
     drop(&w->due);
     drop(&w->in_flight);
     mem_free(w);
+}
+
+void writer_close(struct writer *w) {
+    if (!w) return;
+    ensure(!w->busy);
+    uv_close((uv_handle_t *) &w->retry, on_retry_closed);
 }

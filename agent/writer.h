@@ -28,6 +28,6 @@ must_use int writer_new(uv_loop_t *loop, struct astore *s, writer_fatal_cb fatal
 must_use int writer_kick(struct writer *w, writer_cb cb, void *ctx);
 /* No write is in flight and none is due. */
 bool writer_idle(const struct writer *w);
-void writer_free(struct writer *w); /* after the loop has ended */
+void writer_close(struct writer *w); /* it is idle; freed in a later loop turn */
 
 #endif
