@@ -35,10 +35,11 @@ static void add_row(const struct ps *ps, struct table_out *table, const Orlop__T
     render_status(t, &status);
     render_ports(t, &ports);
     bool cut = !ps->no_trunc && strlen(t->command) > COMMAND_SHOWN;
+    const char *quote = str_empty(t->command) ? "" : "\""; /* none: the image's own */
     table_cell(table, "%s", t->name);
     table_cell(table, "%s", t->image);
-    table_cell(table, "\"%.*s%s\"", cut ? COMMAND_SHOWN : (int) strlen(t->command), t->command,
-               cut ? "..." : "");
+    table_cell(table, "%s%.*s%s%s", quote, cut ? COMMAND_SHOWN : (int) strlen(t->command),
+               t->command, cut ? "..." : "", quote);
     table_cell(table, "%s", t->service);
     table_cell(table, "%s", buf_str(&status));
     table_cell(table, "%s", buf_str(&ports));
