@@ -64,7 +64,7 @@ void rec__move(struct rec *r, struct task *t, enum task_state to, const char *wh
     Orlop__TaskState wire = task_wire_state(t);
     bool was_running = t->state == TASK_RUNNING;
     int from = t->state;
-    sm_move(task_states, &t->state, to);
+    sm_move(task_states, &t->state, (int) to);
     if (r->trace) r->trace(r->trace_ctx, t, task_states[from].name, task_states[to].name, why);
     t->state_since_ms = r->now_ms;
     t->deadline_ms = deadline_of(r, t);
