@@ -324,7 +324,7 @@ int agent_main(int argc, char **argv) {
     p->lock = -1;
     p->agent.loop = &p->loop;
     umask(022);
-    signal(SIGPIPE, SIG_IGN);
+    sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
     int r = uv_loop_init(&p->loop);
     if (r == 0) r = paths_init(&p->agent.paths, o.state, o.run, &err);
     if (r == 0) r = start(p, o.node, &err);
