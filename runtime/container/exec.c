@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "cgroup.h"
+#include "limits.h"
 #include "runtime/base/fd.h"
 #include "runtime/base/mem.h"
 #include "runtime/base/str.h"
@@ -122,11 +123,10 @@ static const struct child_phase exec_phases[] = {
 static int read_target(struct child *c, pid_t pid, struct err *err) {
     char path[48];
     auto_free char *text = NULL;
-    for (int i = 0; i < RLIM_NLIMITS; i++)
-        if (syscall(SYS_prlimit64, pid, i, NULL, &c->limits[i]) < 0)
-            return err_set(err, -errno, "limits of the container");
+    int r = limits_read(pid, c->limits, err);
+    if (r < 0) return r;
     snprintf(path, sizeof path, "/proc/%d/oom_score_adj", pid);
-    int r = fd_read_file(AT_FDCWD, path, 32, &text, NULL);
+    r = fd_read_file(AT_FDCWD, path, 32, &text, NULL);
     if (r < 0) return err_set(err, r, "oom_score_adj of the container");
     text[strcspn(text, "\n")] = 0;
     uint32_t score;
