@@ -29,6 +29,7 @@
 #include "runtime/base/mem.h"
 #include "runtime/base/str.h"
 #include "runtime/base/sys.h"
+#include "runtime/container/cgroup.h"
 #include "runtime/image/image.h"
 
 static const char busybox[] = "/bin/busybox";
@@ -575,10 +576,26 @@ static void forget(struct node *n) {
     arena_fini(&n->arena);
 }
 
+/* A test that failed in the middle must leave nothing either. */
+static void sweep(struct node *n) {
+    struct strv groups = {0};
+    if (cgroup_list(n->paths.cgroup, &groups) < 0) groups.n = 0;
+    for (size_t i = 0; i < groups.n; i++) {
+        int r = cgroup_kill(n->paths.cgroup, groups.v[i], NULL);
+        if (r == 0) r = cgroup_remove(n->paths.cgroup, groups.v[i], NULL);
+        (void) r; /* best effort */
+    }
+    strv_fini(&groups);
+    int r = cgroup_remove_parent(n->paths.cgroup, NULL);
+    (void) r;
+    node_kill_keeper(n);
+}
+
 void node_tear_down(struct node *n) {
     if (!n->bus) return;
     if (n->agent > 0) (void) node_end_agent(n, SIGUSR1); /* sandboxes, network, cgroups */
     if (n->anchor > 0) (void) end(&n->anchor, SIGUSR1);
+    sweep(n);
     n->session = NULL;
     bus_close(n->bus, NULL, NULL);
     uv_run(&n->loop, UV_RUN_DEFAULT);
