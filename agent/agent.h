@@ -2,7 +2,9 @@
 /* agent/agent.h - the daemon's one struct, and what its parts may call of each other.
  *
  * Role     private to agent/. agent_event() is the only way into the reconciler; actions.c the only
- * way out. Thread   [loop] Owns     every part; made and freed in main.c in written order.
+ *          way out.
+ * Thread   [loop]
+ * Owns     every part; made and freed in main.c in written order.
  */
 #ifndef ORLOP_AGENT_AGENT_H
 #define ORLOP_AGENT_AGENT_H

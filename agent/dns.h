@@ -2,11 +2,13 @@
 /* agent/dns.h - the nameserver of the tasks: UDP and TCP port 53 of each network's gateway address.
  *
  * Role     answers names of services and tasks from the view (dns_table.h says which), sends other
- * names to the host's nameservers (dns_upstream.h) unless the asker has internal networks only.
- *          Sockets are bound with IP_FREEBIND: gateway devices may come later, go and come again.
+ *          names to the host's nameservers (dns_upstream.h) unless the asker has internal networks
+ *          only. Sockets are bound with IP_FREEBIND: gateway devices may come later, go and come
+ *          again.
  * Thread   [loop]
  * Limits   DNS_CLIENTS_MAX TCP connections, DNS_CLIENTS_PER_NETWORK_MAX of one network; answers
- * live 5 s. See      tests/unit/net/test_dns.c
+ *          live 5 s.
+ * See      tests/unit/net/test_dns.c
  */
 #ifndef ORLOP_AGENT_DNS_H
 #define ORLOP_AGENT_DNS_H

@@ -2,9 +2,10 @@
 /* agent/dns_message.h - DNS messages: strict parsing of queries, bounded building of answers.
  *
  * Role     pure: bytes in, bytes out. The question is echoed as it came (its case too); for looking
- * up it is lower-case text without the last dot. Thread   [any] Limits   a query is at most
- * DNS_QUERY_MAX bytes; names as RFC 1035 (labels 63, 255 in all). Any bytes may be given to the
- * parsers (tests/fuzz/fuzz_dns.c).
+ *          up it is lower-case text without the last dot.
+ * Thread   [any]
+ * Limits   a query is at most DNS_QUERY_MAX bytes; names as RFC 1035 (labels 63, 255 in all). Any
+ *          bytes may be given to the parsers (tests/fuzz/fuzz_dns.c).
  */
 #ifndef ORLOP_AGENT_DNS_MESSAGE_H
 #define ORLOP_AGENT_DNS_MESSAGE_H

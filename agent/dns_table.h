@@ -2,10 +2,12 @@
 /* agent/dns_table.h - what names mean, per network: made whole from the view, never changed.
  *
  * Role     pure. Who asks decides what there is: a task sees the networks that it is on (its
- * address is trustworthy: the rule set drops forged ones), its own app's names before another
- * app's. Thread   [any] Names    service, service.app, an alias: the VIP, or without one the
- * serving tasks; tasks.service[.app]: the serving tasks; app-service-slot: that task. An address
- * backwards: app-service-slot, or service.app for a VIP.
+ *          address is trustworthy: the rule set drops forged ones), its own app's names before
+ *          another app's.
+ * Thread   [any]
+ * Names    service, service.app, an alias: the VIP, or without one the serving tasks;
+ *          tasks.service[.app]: the serving tasks; app-service-slot: that task. An address
+ *          backwards: app-service-slot, or service.app for a VIP.
  */
 #ifndef ORLOP_AGENT_DNS_TABLE_H
 #define ORLOP_AGENT_DNS_TABLE_H

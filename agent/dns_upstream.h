@@ -2,10 +2,12 @@
 /* agent/dns_upstream.h - ask the host's own nameservers what we do not know.
  *
  * Role     one *ask* per question: each try has a socket of its own (so a port and an id of its own
- * that nobody can guess), connected to the one server that may answer; silence or refusal leads to
- *          the next server, and at the end to "failed". resolv.conf is read again when some seconds
- * old. Thread   [loop] Limits   ASKS_MAX in flight, ASKS_PER_ASKER_MAX of one address;
- * DNS_SERVERS_MAX servers. Note     never calls back from within dns_upstream_ask().
+ *          that nobody can guess), connected to the one server that may answer; silence or refusal
+ *          leads to the next server, and at the end to "failed". resolv.conf is read again when
+ *          some seconds old.
+ * Thread   [loop]
+ * Limits   ASKS_MAX in flight, ASKS_PER_ASKER_MAX of one address; DNS_SERVERS_MAX servers.
+ * Note     never calls back from within dns_upstream_ask().
  */
 #ifndef ORLOP_AGENT_DNS_UPSTREAM_H
 #define ORLOP_AGENT_DNS_UPSTREAM_H

@@ -2,8 +2,8 @@
 /* A session's life:
  *
  *     STARTING --started--> RUNNING --exit--> DRAINING --all read and sent--> OVER (exit, END)
- *        \--failed--> OVER (ERROR)        any --the client goes away--> OVER (the process is
- * killed)
+ *        \--failed--> OVER (ERROR)
+ *     any --the client goes away--> OVER (the process is killed)
  *
  * Descriptors are ours and non-blocking: a uv_poll each, read(2) and write(2) here, so that pipes
  * and a terminal's master are one case. What the process has written before its exit is in the pipe

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /* agent/exec.h - EXEC: a process in a sandbox, its streams over the bus.
  *
- * Role     ExecRequest -> the agent resolves the task -> the keeper starts the process with
- *          pipes or a terminal of ours -> ExecInput to it, ExecOutput from it -> its exit code
- *          as the last message.
+ * Role     ExecRequest -> the agent resolves the task -> the keeper starts the process with pipes
+ *          or a terminal of ours -> ExecInput to it, ExecOutput from it -> its exit code as the
+ *          last message.
  * Thread   [loop].
- * Owns     pipes, the terminal's master, the process: when the client goes away it is killed,
- *          when the agent's connection to the keeper breaks the keeper kills it.
+ * Owns     pipes, the terminal's master, the process: when the client goes away it is killed, when
+ *          the agent's connection to the keeper breaks the keeper kills it.
  * Limits   EXECS_MAX at once; what the client sends is bounded by its credit (given back as the
  *          process reads), what the process writes by ours (it waits in its pipe).
  */

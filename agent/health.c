@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Happy path   timer -> pipe and exec through the keeper -> output read -> exit -> verdict ->
- * event. Timeout      the probe is abandoned (killed by the keeper) and counts as failed. Keeper
- * gone  the probe is killed with it; counts as nothing, the next one follows soon.
+ *              event.
+ * Timeout      the probe is abandoned (killed by the keeper) and counts as failed.
+ * Keeper gone  the probe is killed with it; counts as nothing, the next one follows soon.
  */
 #include "agent/health.h"
 

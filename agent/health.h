@@ -2,12 +2,14 @@
 /* agent/health.h - health checks: a probe process in the sandbox on schedule, by Docker's rules.
  *
  * Role     health_state.c: pure, when to probe next and what a result means; health.c: the exec,
- * its output, its timeout. Holds no policy beyond that: the verdict is an event for the reconciler.
- *          starting: probes each start_interval; a success makes it healthy; failures do not count
- * before start_period is over. Then each interval; RETRIES failures in a row make it unhealthy.
+ *          its output, its timeout. Holds no policy beyond that: the verdict is an event for the
+ *          reconciler.
+ * Rules    starting: probes each start_interval; a success makes it healthy; failures do not count
+ *          before start_period is over. Then each interval; RETRIES failures in a row make it
+ *          unhealthy.
  * Thread   [loop]
  * Owns     at most one probe a task, HEALTH_IN_FLIGHT_MAX on the node (the others wait their turn);
- * the last HEALTH_OUTPUT_MAX bytes of a probe's output.
+ *          the last HEALTH_OUTPUT_MAX bytes of a probe's output.
  */
 #ifndef ORLOP_AGENT_HEALTH_H
 #define ORLOP_AGENT_HEALTH_H

@@ -5,8 +5,8 @@
  *          because it waits for its sender as long as that takes.
  * Thread   [loop] for everything here; IN_USE is called on the loop, before the work begins.
  * Limits   AGENT_IMAGES_IMPORTS_MAX imports at a time; bytes under way to an import: a socket's
- * buffer and the stream's window (credit is given as the import takes them). See
- * runtime/image/image.h, proto/api.proto, tests/unit/image/test_agent_images.c
+ *          buffer and the stream's window (credit is given as the import takes them).
+ * See      runtime/image/image.h, proto/api.proto, tests/unit/image/test_agent_images.c
  */
 #ifndef ORLOP_AGENT_IMAGES_H
 #define ORLOP_AGENT_IMAGES_H

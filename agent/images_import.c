@@ -2,11 +2,13 @@
 /* An import: bytes of the stream go through a socket to a thread that runs image_import_if.
  *
  * Happy    DATA -> socket -> store; END closes the socket as "whole"; the thread posts its result;
- * the answer goes out; closed() and the handles' close callbacks free it. Slow     the socket is
- * full: what came stays in `pending`, at most the stream's window, and no credit goes back until
- * the thread has taken it. Nobody else waits for this. Gone     the stream closes before END: the
- * socket is closed, not "whole"; the store throws away what it has. Refused  the thread ends early
- * and closes its end: what still comes is dropped, the answer is the error.
+ *          the answer goes out; closed() and the handles' close callbacks free it.
+ * Slow     the socket is full: what came stays in `pending`, at most the stream's window, and no
+ *          credit goes back until the thread has taken it. Nobody else waits for this.
+ * Gone     the stream closes before END: the socket is closed, not "whole"; the store throws away
+ *          what it has.
+ * Refused  the thread ends early and closes its end: what still comes is dropped, the answer is the
+ *          error.
  */
 #include <errno.h>
 #include <stdatomic.h>

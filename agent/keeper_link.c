@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Happy path   connect -> LIST -> listed(); each request gets an id and an entry in `requests`, its
- * answer finds it by the id; events have id 0. Full socket  the packet waits in `queue` with
- * duplicated descriptors until the socket is writable. Keeper gone  every request in flight is
- * dropped (execs and waiters are told), lost(), connect again with back-off. A keeper that talks
- * nonsense is treated as gone.
+ *              answer finds it by the id; events have id 0.
+ * Full socket  the packet waits in `queue` with duplicated descriptors until the socket is
+ *              writable.
+ * Keeper gone  every request in flight is dropped (execs and waiters are told), lost(), connect
+ *              again with back-off. A keeper that talks nonsense is treated as gone.
  */
 #include "agent/keeper_link.h"
 

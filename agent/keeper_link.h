@@ -2,11 +2,12 @@
 /* agent/keeper_link.h - the standing connection to the keeper.
  *
  * Role     connects to keeper.sock for ever, asks for the list after each connect, turns messages
- * into callbacks. What was not answered when the keeper went away is not repeated here: the next
- * list tells reconcile, and every exec gets `closed`. Thread   [loop]; callbacks never run inside a
- * call of this header. Owns     the socket, requests in flight, packets that did not fit into the
- * socket (with duplicates of their descriptors). Limits   KLINK_QUEUE_MAX packets waiting (-EAGAIN
- * above).
+ *          into callbacks. What was not answered when the keeper went away is not repeated here:
+ *          the next list tells reconcile, and every exec gets `closed`.
+ * Thread   [loop]; callbacks never run inside a call of this header.
+ * Owns     the socket, requests in flight, packets that did not fit into the socket (with
+ *          duplicates of their descriptors).
+ * Limits   KLINK_QUEUE_MAX packets waiting (-EAGAIN above).
  */
 #ifndef ORLOP_AGENT_KEEPER_LINK_H
 #define ORLOP_AGENT_KEEPER_LINK_H

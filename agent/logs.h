@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /* agent/logs.h - LOGS: the log files of this node's tasks as streams of batches.
  *
- * Role     LogsRequest.tasks -> a reader each (runtime/keeper/logfile.h), merged by time, sent
- *          as LogBatch; follows by inotify; ends when every task asked for has ended (without
- *          follow: when all was read).
+ * Role     LogsRequest.tasks -> a reader each (runtime/keeper/logfile.h), merged by time, sent as
+ *          LogBatch; follows by inotify; ends when every task asked for has ended (without follow:
+ *          when all was read).
  * Thread   [loop]: small bounded reads, one batch a turn; [pool] to find the tails.
  * Owns     its streams, readers and handles.
  * Limits   LOGS_TASKS_MAX readers a request, LOGS_STREAMS_MAX requests; LOGS_BATCH_LINES and
- *          LOGS_BATCH_BYTES a message. A slow reader stops at its credit: it costs its own
- *          stream, and no container ever waits for it, because files are read, not pipes.
+ *          LOGS_BATCH_BYTES a message. A slow reader stops at its credit: it costs its own stream,
+ *          and no container ever waits for it, because files are read, not pipes.
  */
 #ifndef ORLOP_AGENT_LOGS_H
 #define ORLOP_AGENT_LOGS_H

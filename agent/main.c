@@ -3,9 +3,9 @@
  * the kernel, keeper, scheduler. Nothing starts before the keeper's first list.
  *
  * SIGTERM   the session ends, jobs under way are waited for, the process ends. Sandboxes, maps,
- * names' devices and published ports live on. SIGUSR1   the sandboxes are ended in reverse
- * depends_on order, then network, private files and cgroup parent are removed. Tasks stay in the
- * store: the next agent starts them again.
+ *           names' devices and published ports live on.
+ * SIGUSR1   the sandboxes are ended in reverse depends_on order, then network, private files and
+ *           cgroup parent are removed. Tasks stay in the store: the next agent starts them again.
  */
 #include "agent/main.h"
 

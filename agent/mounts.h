@@ -3,7 +3,8 @@
  * it.
  *
  * Role     within prepare_task.c: adds SandboxMounts and their descriptors to a struct prepared.
- * What the service mounts at a place wins over what we would put there. Thread   [pool]
+ *          What the service mounts at a place wins over what we would put there.
+ * Thread   [pool]
  */
 #ifndef ORLOP_AGENT_MOUNTS_H
 #define ORLOP_AGENT_MOUNTS_H

@@ -2,7 +2,8 @@
 /* agent/ports.h - published ports: the proxy's whole list, and what became of each.
  *
  * Role     sends the list at each change and after each connect; remembers which ports the proxy
- * could not take, and finds out who has them. Asks again for refused ones each PORTS_RETRY_MS.
+ *          could not take, and finds out who has them. Asks again for refused ones each
+ *          PORTS_RETRY_MS.
  * Thread   [loop]; the search through /proc runs in the pool.
  * Owns     the connection to proxy.sock.
  * Limits   PORTS_MAX ports.

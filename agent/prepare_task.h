@@ -3,10 +3,11 @@
  * files, cgroup, seccomp program, the SandboxSpec.
  *
  * Role     one blocking call for the pool, its input copied or immutable. On failure its
- * descriptors are closed; what it made on disk and in cgroups is removed by cleanup_attempt(),
- * which runs before anything else of the task starts. Thread   prepare_task_run [pool], the rest
- * [loop]. Owns     struct prepared: an arena and the descriptors. Limits   PREPARE_MOUNTS_MAX
- * mounts, PREPARE_NETWORKS_MAX networks a task.
+ *          descriptors are closed; what it made on disk and in cgroups is removed by
+ *          cleanup_attempt(), which runs before anything else of the task starts.
+ * Thread   prepare_task_run [pool], the rest [loop].
+ * Owns     struct prepared: an arena and the descriptors.
+ * Limits   PREPARE_MOUNTS_MAX mounts, PREPARE_NETWORKS_MAX networks a task.
  */
 #ifndef ORLOP_AGENT_PREPARE_TASK_H
 #define ORLOP_AGENT_PREPARE_TASK_H

@@ -2,8 +2,9 @@
 /* agent/reconcile.h - what to do next: wanted tasks + what happened -> actions. Pure.
  *
  * Role     rec_step(state, event) -> actions. No clock, no I/O, no randomness: time is in the
- * event. The shell (actions.c, keeper_link.c) does what the actions say and answers each with an
- * event. Every answer may be lost with a process of ours: a new list from the keeper puts it right.
+ *          event. The shell (actions.c, keeper_link.c) does what the actions say and answers each
+ *          with an event. Every answer may be lost with a process of ours: a new list from the
+ *          keeper puts it right.
  * Thread   [loop]
  * Owns     the tasks. Reads the store's tables, never changes them.
  * See      task.c (diagram), tests/unit/agent/test_reconcile.c (scenarios = the specification)

@@ -2,7 +2,8 @@
 /* agent/requests.h - streams that the scheduler opens to this node: LOGS, EXEC, IMAGE_*, VOLUME_*.
  *
  * Role     decides who handles a method; images, logs and exec are libraries of their own
- * (images.h, logs.h, exec.h), volumes are here. Thread   [loop]; blocking work in the pool.
+ *          (images.h, logs.h, exec.h), volumes are here.
+ * Thread   [loop]; blocking work in the pool.
  */
 #ifndef ORLOP_AGENT_REQUESTS_H
 #define ORLOP_AGENT_REQUESTS_H

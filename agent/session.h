@@ -2,10 +2,12 @@
 /* agent/session.h - the standing conversation with the scheduler, as the control protocol says.
  *
  * Role     Hello -> Welcome (inc stored) -> Report -> Wanted full -> Applied; then deltas,
- * heartbeats, status batches, Committed, resync. Level-triggered: what is due is a flag, sent when
- * the stream takes it. Thread   [loop] Owns     the SESSION stream; received sets until they are
- * stored. The connection is main.c's. Limits   SESSION_WANTED_BYTES of sets waiting to be stored
- * (the session ends above); statuses of one task are merged, one batch each SESSION_STATUS_MS.
+ *          heartbeats, status batches, Committed, resync. Level-triggered: what is due is a flag,
+ *          sent when the stream takes it.
+ * Thread   [loop]
+ * Owns     the SESSION stream; received sets until they are stored. The connection is main.c's.
+ * Limits   SESSION_WANTED_BYTES of sets waiting to be stored (the session ends above); statuses of
+ *          one task are merged, one batch each SESSION_STATUS_MS.
  */
 #ifndef ORLOP_AGENT_SESSION_H
 #define ORLOP_AGENT_SESSION_H

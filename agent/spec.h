@@ -3,8 +3,10 @@
  * Docker's rules.
  *
  * Role     pure: TaskSpec + image config -> argv, env, user, working directory, stop signal, health
- * check. Thread   [any] Owns     nothing: everything is made in the caller's arena. See
- * tests/unit/agent/test_spec.c
+ *          check.
+ * Thread   [any]
+ * Owns     nothing: everything is made in the caller's arena.
+ * See      tests/unit/agent/test_spec.c
  */
 #ifndef ORLOP_AGENT_SPEC_H
 #define ORLOP_AGENT_SPEC_H

@@ -2,13 +2,15 @@
 /* agent/store.h - what the agent knows that must survive its death and a power loss.
  *
  * Role     store id, boot counter, incarnation, the wanted set with its version, ends of tasks; in
- * memory as tables, on disk as storelog records. One change = one fsynced batch: stage what belongs
- *          together, flush, and only then is it in the tables. Attempt numbers are in a second file
- * that is not fsynced: they need to survive processes only. Thread   [loop] but astore_write_run,
- * which blocks in fsync [pool]. One write at a time. Owns     STATE/agent (log, attempts), the
- * tables and every message in them. A TaskSpec never changes once it is here; its pointer is valid
- * until the task is deleted. Limits   ASTORE_BYTES_MAX staged in one batch; the log is rewritten
- * when it is 1 MiB and four times what a rewrite left. See      tests/unit/agent/test_store.c
+ *          memory as tables, on disk as storelog records. One change = one fsynced batch: stage
+ *          what belongs together, flush, and only then is it in the tables. Attempt numbers are in
+ *          a second file that is not fsynced: they need to survive processes only.
+ * Thread   [loop] but astore_write_run, which blocks in fsync [pool]. One write at a time.
+ * Owns     STATE/agent (log, attempts), the tables and every message in them. A TaskSpec never
+ *          changes once it is here; its pointer is valid until the task is deleted.
+ * Limits   ASTORE_BYTES_MAX staged in one batch; the log is rewritten when it is 1 MiB and four
+ *          times what a rewrite left.
+ * See      tests/unit/agent/test_store.c
  */
 #ifndef ORLOP_AGENT_STORE_H
 #define ORLOP_AGENT_STORE_H

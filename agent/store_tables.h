@@ -3,7 +3,8 @@
  * again.
  *
  * Role     within the store only (see store.h). apply() is the one way by which anything changes,
- * at load and at run time alike. Thread   [loop]
+ *          at load and at run time alike.
+ * Thread   [loop]
  */
 #ifndef ORLOP_AGENT_STORE_TABLES_H
 #define ORLOP_AGENT_STORE_TABLES_H

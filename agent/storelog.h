@@ -2,8 +2,9 @@
 /* agent/storelog.h - an append-only file of checksummed records that survives power loss.
  *
  * Role     file format only: knows no meaning of a record. A record is {magic, length, crc32c} and
- * the bytes. Each append is fsynced, so only what was appended last can be torn: it is cut off and
- *          named. Damage before a whole record cannot come from a crash and refuses the file.
+ *          the bytes. Each append is fsynced, so only what was appended last can be torn: it is cut
+ *          off and named. Damage before a whole record cannot come from a crash and refuses the
+ *          file.
  * Thread   one owner; append and rewrite block in fsync: the agent's pool.
  * Limits   STORELOG_RECORD_MAX a record, STORELOG_FILE_MAX the file.
  * See      tests/unit/agent/test_store.c

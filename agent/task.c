@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- *   NEW ──listed──► WAITING ──► PREPARING ──► STARTING ──► RUNNING ───want STOP──► DRAINING
- *    │                ▲  │          │            │  │         │ │                     │
- *    │                │  │          └ cannot ─┐  │  └─ exit ──┤ └─ halt ──────┐       ▼
- *    │                └──┼─ again (attempt+1) ┼──┼────────────┤               └──► STOPPING
- *    │                   │                    │  │            │                       │
- *    │                   │ want STOP          │  │ STOP       │ no more               ▼ exit or
- * grace │                   └────────────────────┼──┴────────────┼──────────────────► CLOSING │ ▼
- * ▼                       │ CLOSED └─ end is in the store ──┐             SAVING
- * ◄──────────┴───────────────────────┘ ▼               │ fsynced DELETING ◄── GONE ◄── RELEASING
- * ◄── FINAL      (closed, cleaned)
+ *   NEW ─listed─► WAITING ──► PREPARING ──► STARTING ──► RUNNING ─want STOP─► DRAINING ─► STOPPING
+ *                  ▲  │           │             │           │                    │             │
+ *                  └──┼─ again ───┴─────────────┴───────────┤                    │             │
+ *                     │  (attempt + 1)                      │                    │             │
+ *                     └─ want STOP, refused, no more ───────┴─ ended ────────────┴─ grace over ┤
+ *                                                                                              ▼
+ *   DELETING ◄── GONE ◄── RELEASING ◄── FINAL ◄── end is on disk ── SAVING ◄── closed ── CLOSING
+ *
+ * An end that nothing can change (refused, or over and never again) goes to SAVING at once, and
+ * FINAL sends the CLOSE. FINAL waits until nothing is left of the attempt; GONE is on disk and told;
+ * DELETING comes when the scheduler has committed it and the task is in the set no more.
  *
  * HALTED is reached from WAITING, and from STOPPING when the node is stopped: the attempt ended,
  * the task did not. A stray (no record in the store) goes CLOSING .. GONE .. DELETING without

@@ -2,9 +2,11 @@
 /* agent/view.h - the network view of the stored set, into the kernel, the names and the proxy.
  *
  * Role     after each change of the store's tables: net_apply, DNS, published ports; then the
- * reconciler may start what was assigned with it, and the scheduler is told Applied. A view that
- * cannot be applied is tried again each VIEW_RETRY_MS: nothing starts meanwhile, Applied lags, the
- * scheduler sees it. Thread   [loop] Owns     polling of the network library's descriptors.
+ *          reconciler may start what was assigned with it, and the scheduler is told Applied. A
+ *          view that cannot be applied is tried again each VIEW_RETRY_MS: nothing starts meanwhile,
+ *          Applied lags, the scheduler sees it.
+ * Thread   [loop]
+ * Owns     polling of the network library's descriptors.
  */
 #ifndef ORLOP_AGENT_VIEW_H
 #define ORLOP_AGENT_VIEW_H

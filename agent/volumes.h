@@ -2,9 +2,11 @@
 /* agent/volumes.h - the node's named volumes: STATE/volumes/NAME/{_data,app}.
  *
  * Role     make, fill from the image, list, remove. A volume is made under a temporary name and
- * renamed, so that it is there whole or not at all; an anonymous one lies in its task's folder and
- * goes with it. Thread   [pool] but for volumes_name_ok. Limits   VOLUMES_COPY_DEPTH levels;
- * devices and sockets of the image are left out of a copy, like Docker.
+ *          renamed, so that it is there whole or not at all; an anonymous one lies in its task's
+ *          folder and goes with it.
+ * Thread   [pool] but for volumes_name_ok.
+ * Limits   VOLUMES_COPY_DEPTH levels; devices and sockets of the image are left out of a copy, like
+ *          Docker.
  */
 #ifndef ORLOP_AGENT_VOLUMES_H
 #define ORLOP_AGENT_VOLUMES_H

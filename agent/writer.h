@@ -3,9 +3,11 @@
  * until done.
  *
  * Role     stage with astore_stage_*, then writer_kick(): the callback comes when everything that
- * was staged up to then is on disk and in the tables. Thread   [loop] Owns     one write in flight;
- * what is staged meanwhile is the next one. A failed write (full disk) is tried again each
- * WRITER_RETRY_MS, said once: nothing is acted on or reported before.
+ *          was staged up to then is on disk and in the tables.
+ * Thread   [loop]
+ * Owns     one write in flight; what is staged meanwhile is the next one. A failed write (full
+ *          disk) is tried again each WRITER_RETRY_MS, said once: nothing is acted on or reported
+ *          before.
  */
 #ifndef ORLOP_AGENT_WRITER_H
 #define ORLOP_AGENT_WRITER_H

@@ -3,7 +3,7 @@
  * dev`.
  *
  * Thread   one. Processes are known by the locks that they hold (RUN/ROLE.lock) and waited for by
- * pidfd.
+ *          pidfd.
  */
 #ifndef ORLOP_CLI_ANCHOR_H
 #define ORLOP_CLI_ANCHOR_H

@@ -2,8 +2,8 @@
 /* cli/cli.h - the verbs, and what all of them share.
  *
  * Role     a verb is `int cmd_<verb>(struct cli *cli, int argc, char **argv)`: argv[0] is the verb,
- * the result an exit code, everything about a failure is printed before it returns. Thread   one.
- * Memory: the command line tool may abort when there is none.
+ *          the result an exit code, everything about a failure is printed before it returns.
+ * Thread   one. Memory: the command line tool may abort when there is none.
  */
 #ifndef ORLOP_CLI_H
 #define ORLOP_CLI_H

@@ -2,8 +2,9 @@
 /* cli/fdio.h - read and write descriptors that belong to others as well, without ever blocking.
  *
  * Role     stdin, stdout and stderr are shared with the shell: O_NONBLOCK must not be set on them.
- * They are watched through an epoll of our own, and written through a description of our own where
- *          there can be one. A stopped terminal or pager therefore never stops the heartbeat.
+ *          They are watched through an epoll of our own, and written through a description of our
+ *          own where there can be one. A stopped terminal or pager therefore never stops the
+ *          heartbeat.
  * Thread   one.
  */
 #ifndef ORLOP_CLI_FDIO_H

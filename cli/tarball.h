@@ -2,8 +2,8 @@
 /* cli/tarball.h - a directory as a tar stream, made by a thread of the pool.
  *
  * Role     pax format: owners, modes, times, hard links, devices, extended attributes. Never leaves
- * the file system of the directory, follows no symlink. Thread   [loop]; the writing itself runs in
- * the pool and blocks on the pipe when nobody reads.
+ *          the file system of the directory, follows no symlink.
+ * Thread   [loop]; the writing itself runs in the pool and blocks on the pipe when nobody reads.
  */
 #ifndef ORLOP_CLI_TARBALL_H
 #define ORLOP_CLI_TARBALL_H

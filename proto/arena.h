@@ -2,8 +2,9 @@
 /* proto/arena.h - decode protobuf from outside within a byte budget.
  *
  * Role     the ProtobufCAllocator of every decode: memory comes from chunks that are freed
- * together, never more than the budget, so that hostile bytes cannot amplify (protobuf-c has no
- * limit of its own; 2 MB of input can ask for 178 MB). Thread   one owner.
+ *          together, never more than the budget, so that hostile bytes cannot amplify (protobuf-c
+ *          has no limit of its own; 2 MB of input can ask for 178 MB).
+ * Thread   one owner.
  */
 #ifndef ORLOP_PROTO_ARENA_H
 #define ORLOP_PROTO_ARENA_H

@@ -2,9 +2,10 @@
 /* proto/check.h - is a decoded message within bounds? Once at every edge; inside, it is trusted.
  *
  * Role     names, numbers, sizes, references and cycles of a manifest (CLI before it sends,
- * scheduler before it proposes and when it applies); ranges of what agents say. Thread   [any].
- * Pure. Errors   -EINVAL and a sentence that names the place: "service web: port 70000 is not 1 to
- * 65535".
+ *          scheduler before it proposes and when it applies); ranges of what agents say.
+ * Thread   [any]. Pure.
+ * Errors   -EINVAL and a sentence that names the place: "service web: port 70000 is not 1 to
+ *          65535".
  */
 #ifndef ORLOP_PROTO_CHECK_H
 #define ORLOP_PROTO_CHECK_H

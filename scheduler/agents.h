@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-/* scheduler/agents.h - the nodes' sessions: PROTOCOL.md section 3 on the scheduler's side.
+/* scheduler/agents.h - the nodes' sessions, on the scheduler's side.
  *
  * Role     Hello -> [NodeRegister] -> Welcome -> Report -> NodeSync -> Wanted full -> deltas;
- * statuses into the log, batched; heartbeats, lease, NodeDown. Soft state only: a new process
- * starts with every node renewed now and nothing acknowledged. Thread   [loop]. Limits   one
- * session a node (a newer one ends the older), AGENTS_BATCH_MS between two status entries. See
- * tests/unit/scheduler/test_sched.c
+ *          statuses into the log, batched; heartbeats, lease, NodeDown. Soft state only: a new
+ *          process starts with every node renewed now and nothing acknowledged.
+ * Thread   [loop].
+ * Limits   one session a node (a newer one ends the older), AGENTS_BATCH_MS between two status
+ *          entries.
+ * See      tests/unit/scheduler/test_sched.c
  */
 #ifndef ORLOP_SCHEDULER_AGENTS_H
 #define ORLOP_SCHEDULER_AGENTS_H

@@ -3,7 +3,7 @@
  *
  * Thread   [loop].
  * Limits   EVENTS_MAX events; texts are cut at EVENTS_TEXT_MAX. Not durable: begins anew with the
- * process (what the log brings back after a start is in it, too).
+ *          process (what the log brings back after a start is in it, too).
  */
 #ifndef ORLOP_SCHEDULER_EVENTS_H
 #define ORLOP_SCHEDULER_EVENTS_H

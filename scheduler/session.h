@@ -3,8 +3,8 @@
  *
  *   HELLO --Hello--> (not leading: waits) REGISTER --NodeRegister applied--> WELCOMED --Report-->
  *   SYNCING --NodeSync applied--> SYNCED: Wanted full, then deltas
- *   any state --stream closed, newer session, bad message--> over; freed when no proposal refers to
- * it
+ *   any state --stream closed, newer session, bad message--> over; freed when no proposal refers
+ *   to it
  */
 #ifndef ORLOP_SCHEDULER_SESSION_H
 #define ORLOP_SCHEDULER_SESSION_H

@@ -3,8 +3,10 @@
  * cluster.
  *
  * Role     full sets, and deltas made by comparing the idx of each object's last change with what
- * the session was sent. One view per node, a prefix of the log. Thread   [loop]. Limits
- * VIEW_PART_BYTES a message unless one object alone is larger; more: several, see Wanted.more.
+ *          the session was sent. One view per node, a prefix of the log.
+ * Thread   [loop].
+ * Limits   VIEW_PART_BYTES a message unless one object alone is larger; more: several, see
+ *          Wanted.more.
  */
 #ifndef ORLOP_SCHEDULER_VIEW_H
 #define ORLOP_SCHEDULER_VIEW_H

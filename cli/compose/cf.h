@@ -5,11 +5,12 @@
  *          (struct cf_node), in which each node knows the file, line and column it came from.
  * Thread   one caller.
  * Owns     the project's arena owns every node and string: nothing is freed one by one, and
- * whatever a function here returns lives as long as the project. When the arena's budget is used
- * up, cf_alloc() leaves by longjmp to the function of compose.h that was called (cf_guard), which
- *          reports it as an issue: so no function below has an out-of-memory path of its own, and
- * none may hold anything that the arena or the project does not own across an allocation. Limits
- * CF_ARENA_BYTES for the whole project; CF_FILE_BYTES a file; CF_NODES a document.
+ *          whatever a function here returns lives as long as the project. When the arena's budget
+ *          is used up, cf_alloc() leaves by longjmp to the function of compose.h that was called
+ *          (cf_guard), which reports it as an issue: so no function below has an out-of-memory path
+ *          of its own, and none may hold anything that the arena or the project does not own across
+ *          an allocation.
+ * Limits   CF_ARENA_BYTES for the whole project; CF_FILE_BYTES a file; CF_NODES a document.
  */
 #ifndef ORLOP_CLI_COMPOSE_CF_H
 #define ORLOP_CLI_COMPOSE_CF_H

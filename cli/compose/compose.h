@@ -2,9 +2,9 @@
 /* cli/compose/compose.h - Compose files in, manifest out.
  *
  * Role     load, interpolate, merge, extend, include, normalise, validate, convert. Every key is
- * either used or refused with file:line:column: nothing is ignored in silence. Thread   one caller.
- * Reads files and the environment given; nothing else. See      compose-spec (spec.md);
- * cli/compose/README.md has the table of keys
+ *          either used or refused with file:line:column: nothing is ignored in silence.
+ * Thread   one caller. Reads files and the environment given; nothing else.
+ * See      compose-spec (spec.md); cli/compose/README.md has the table of keys
  */
 #ifndef ORLOP_COMPOSE_H
 #define ORLOP_COMPOSE_H

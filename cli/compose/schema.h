@@ -2,9 +2,9 @@
 /* cli/compose/schema.h - the one table of every key of the specification.
  *
  * Role     a row says what a key may hold, how two files' values are merged, how it becomes
- * canonical, and what Orlop does with it. Everything else of this folder walks the tree along these
- * rows; a key of the specification that Orlop learns later is a changed row. See      README.md,
- * whose table of keys is made from this one
+ *          canonical, and what Orlop does with it. Everything else of this folder walks the tree
+ *          along these rows; a key of the specification that Orlop learns later is a changed row.
+ * See      README.md, whose table of keys is made from this one
  */
 #ifndef ORLOP_CLI_COMPOSE_SCHEMA_H
 #define ORLOP_CLI_COMPOSE_SCHEMA_H

@@ -2,14 +2,15 @@
 /* proto/bus/bus.h - connections that carry many streams with credit; the one place that knows nng.
  *
  * Role     frames (u32 big-endian length + Envelope, bus.proto) over nng's stream API. One
- * connection carries requests, pushes, logs, exec and blobs as streams; a slow reader stops its own
- *          stream only.
+ *          connection carries requests, pushes, logs, exec and blobs as streams; a slow reader
+ *          stops its own stream only.
  * Thread   [loop]: every function here and every callback. nng's threads only push on the mailbox.
  * Owns     sockets, threads of nng, queues. Callbacks never run inside a call of this header.
  * Limits   BUS_FRAME_MAX a message (a larger frame ends the connection), BUS_WINDOW bytes of DATA,
- * or half of that and one larger message, in flight per stream and direction, BUS_STREAMS_MAX open
- * streams a connection, a connection that does not answer PING for BUS_DEAD_MS is closed. See
- * tests/unit/bus
+ *          or half of that and one larger message, in flight per stream and direction,
+ *          BUS_STREAMS_MAX open streams a connection, a connection that does not answer PING for
+ *          BUS_DEAD_MS is closed.
+ * See      tests/unit/bus
  */
 #ifndef ORLOP_PROTO_BUS_H
 #define ORLOP_PROTO_BUS_H

@@ -3,11 +3,12 @@
  *
  * Role     the only user of nng. One recv aio and one send aio per stream, one aio per listener and
  *          dialer; their callbacks, on threads of nng, push a mail and nothing else. TLS belongs
- * here: a scheme, its configuration at listener and dialer, and who the peer is. Thread   [loop],
- * callbacks too. No callback runs inside a call of this header. Owns     the nng objects and the
- * buffers that nng reads and writes. *_close() cuts the owner off (no more callbacks); the object
- * frees itself when nng has given all its aios back. Limits   the receive buffer grows only as
- * bytes arrive, up to one frame; who sends asks wire_queued().
+ *          here: a scheme, its configuration at listener and dialer, and who the peer is.
+ * Thread   [loop], callbacks too. No callback runs inside a call of this header.
+ * Owns     the nng objects and the buffers that nng reads and writes. *_close() cuts the owner off
+ *          (no more callbacks); the object frees itself when nng has given all its aios back.
+ * Limits   the receive buffer grows only as bytes arrive, up to one frame; who sends asks
+ *          wire_queued().
  */
 #ifndef ORLOP_PROTO_BUS_WIRE_H
 #define ORLOP_PROTO_BUS_WIRE_H

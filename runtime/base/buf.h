@@ -2,7 +2,8 @@
 /* runtime/base/buf.h - a growing byte string with a mandatory maximum.
  *
  * Thread   one owner. After the first failure (-ENOMEM, -EFBIG) the buffer keeps what it had and
- * every later append fails with the same code: build first, check once at the end (buf_error).
+ *          every later append fails with the same code: build first, check once at the end
+ *          (buf_error).
  */
 #ifndef ORLOP_BASE_BUF_H
 #define ORLOP_BASE_BUF_H

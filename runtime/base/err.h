@@ -2,7 +2,8 @@
 /* runtime/base/err.h - what went wrong, as a code and a sentence, without the heap.
  *
  * Role     every fallible function returns 0 or more, or a negative errno; the optional last
- * argument `struct err *err` carries the sentence. Leaf: err_set(); on the way up: err_wrap().
+ *          argument `struct err *err` carries the sentence. Leaf: err_set(); on the way up:
+ *          err_wrap().
  * Thread   [any], also in a child between clone and exec: no heap, no locks, no locale.
  * Owns     nothing: the caller provides the struct; a NULL `err` is allowed everywhere.
  */

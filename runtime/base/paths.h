@@ -12,11 +12,13 @@
  *   volumes/NAME/    named volumes                              (agent)
  * RUN (default /run/orlop; ORLOP_RUN_DIR), may vanish at a reboot:
  *   api.sock         CLI, agent -> scheduler (bus)
- *   keeper.sock  proxy.sock  hold.sock                          (agent -> keeper, proxy; anchor ->
- * keeper) starts  exits  closed                                       start and exit records
- * (keeper, anchor) fifo/            tmpfs with the containers' stdout and stderr private/ tmpfs
- * with secrets, configs, /etc files of the tasks anchor.lock keeper.lock agent.lock proxy.lock
- * scheduler.lock logs/ROLE.log    stderr of our own processes
+ *   keeper.sock  proxy.sock      agent -> keeper, proxy
+ *   hold.sock                    anchor -> keeper
+ *   starts  exits  closed        start and exit records (keeper, anchor)
+ *   fifo/            tmpfs with the containers' stdout and stderr
+ *   private/         tmpfs with secrets, configs, /etc files of the tasks
+ *   anchor.lock keeper.lock agent.lock proxy.lock scheduler.lock
+ *   logs/ROLE.log    stderr of our own processes
  */
 #ifndef ORLOP_BASE_PATHS_H
 #define ORLOP_BASE_PATHS_H

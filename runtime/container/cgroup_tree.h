@@ -2,8 +2,8 @@
 /* runtime/container/cgroup_tree.h - which cgroup hierarchies this machine has mounted, and where.
  *
  * Role     read once from /proc/self/mountinfo; every directory that is handed out was checked to
- * be on a cgroup file system: where a controller is not mounted, /sys/fs/cgroup is one plain tmpfs
- *          that all mount namespaces share, and mkdir there would "work".
+ *          be on a cgroup file system: where a controller is not mounted, /sys/fs/cgroup is one
+ *          plain tmpfs that all mount namespaces share, and mkdir there would "work".
  * Thread   [any]; no heap after the first call.
  */
 #ifndef ORLOP_CONTAINER_CGROUP_TREE_H

@@ -2,7 +2,8 @@
 /* runtime/container/child.h - inside a start: what the phases of the child share.
  *
  * Role     struct child is filled by container.c or exec.c in the keeper, copied by clone, and
- * worked on by the phases in child.c's table, one function each, in rootfs.c, mounts.c, masks.c ...
+ *          worked on by the phases in child.c's table, one function each, in rootfs.c, mounts.c,
+ *          masks.c ...
  * Thread   [child]: no heap; every descriptor is CLOEXEC; a failing phase ends the child.
  */
 #ifndef ORLOP_CONTAINER_CHILD_H

@@ -2,9 +2,9 @@
 /* runtime/container/container.h - clone a sandbox and exec into one: what the keeper links.
  *
  * Role     container_spawn() clones a child that builds its own namespaces, network, mounts and
- *          limits (child.c: the ordered phases as a table), reports over a pipe and waits for
- *          the go byte; container_exec() starts one more process inside. No policy, no names
- *          looked up but users in the container's own /etc/passwd and /etc/group.
+ *          limits (child.c: the ordered phases as a table), reports over a pipe and waits for the
+ *          go byte; container_exec() starts one more process inside. No policy, no names looked up
+ *          but users in the container's own /etc/passwd and /etc/group.
  * Thread   [keeper]: single-threaded callers only. libc only; the child uses no heap. The caller
  *          has its own standard streams open: descriptors below 3 are never used for anything.
  * See      README.md; OCI runtime spec 1.0.2, config-linux.md

@@ -3,11 +3,11 @@
  * looked up in the container's own /etc/passwd and /etc/group.
  *
  * Role     a strict parser of files that the image brings: nothing is taken on trust, a malformed
- * line is no line. Digits are always a number, never a name, so that an image cannot say that the
- *          user "1000" is root.
+ *          line is no line. Digits are always a number, never a name, so that an image cannot say
+ *          that the user "1000" is root.
  * Thread   [child]: no heap, no NSS.
  * Limits   lines of USER_LINE_MAX, files of USER_FILE_MAX bytes, USER_GROUPS_MAX groups; what is
- * beyond is an error where it matters (groups), else not seen (lines).
+ *          beyond is an error where it matters (groups), else not seen (lines).
  */
 #ifndef ORLOP_CONTAINER_USER_H
 #define ORLOP_CONTAINER_USER_H

@@ -2,8 +2,8 @@
 /* runtime/image/digest.h - SHA-256 of what streams by, and digests as text.
  *
  * Role     the only includer of OpenSSL in this folder. "hex" is always 64 lower-case digits;
- * "digest" is "sha256:" and hex. Other algorithms are refused by image__digest_parse. Thread [any],
- * one owner.
+ *          "digest" is "sha256:" and hex. Other algorithms are refused by image__digest_parse.
+ * Thread   [any], one owner.
  */
 #ifndef ORLOP_IMAGE_DIGEST_H
 #define ORLOP_IMAGE_DIGEST_H

@@ -3,8 +3,10 @@
  * checked for its type.
  *
  * Role     the only place that parses JSON here. Malformed, too large or too deep text and
- * duplicate keys are refused; a value of another type than asked for is an error that names the
- * key. Thread   [any]. Owns     strings and objects returned are borrowed from the document.
+ *          duplicate keys are refused; a value of another type than asked for is an error that
+ *          names the key.
+ * Thread   [any].
+ * Owns     strings and objects returned are borrowed from the document.
  */
 #ifndef ORLOP_IMAGE_DOC_H
 #define ORLOP_IMAGE_DOC_H

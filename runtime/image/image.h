@@ -2,12 +2,12 @@
 /* runtime/image/image.h - the node's image store: content-addressed, shared by all tasks.
  *
  * Layout   DIR (0700): blobs/sha256/HEX (OCI blobs), layers/HEX/ (unpacked by diff id), index.json
- * (OCI image layout index; names as org.opencontainers.image.ref.name), tmp/. A blob or layer is
- *          there whole or not at all: temporary name, fsync, rename.
+ *          (OCI image layout index; names as org.opencontainers.image.ref.name), tmp/. A blob or
+ *          layer is there whole or not at all: temporary name, fsync, rename.
  * Role     everything from outside is hostile: digests verified while streaming, output bytes,
- * entries and depth limited, extraction by dirfd with openat2 into an empty root. Thread   [pool]:
- * all functions may block; calls on one store are serialised inside (a mutex). See      OCI
- * image-spec v1.1 (image-layout.md, layer.md, config.md)
+ *          entries and depth limited, extraction by dirfd with openat2 into an empty root.
+ * Thread   [pool]: all functions may block; calls on one store are serialised inside (a mutex).
+ * See      OCI image-spec v1.1 (image-layout.md, layer.md, config.md)
  */
 #ifndef ORLOP_IMAGE_H
 #define ORLOP_IMAGE_H

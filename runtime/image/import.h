@@ -3,8 +3,8 @@
  *
  * Way      spool the archive into the stage (import.c); see what it is; its own file turns it into
  *          staged blobs (import_oci.c, import_docker.c, import_rootfs.c) and calls import__image
- * for each image, which unpacks the layers; import.c commits and writes the index. Thread   [pool],
- * one owner.
+ *          for each image, which unpacks the layers; import.c commits and writes the index.
+ * Thread   [pool], one owner.
  */
 #ifndef ORLOP_IMAGE_IMPORT_H
 #define ORLOP_IMAGE_IMPORT_H

@@ -2,8 +2,8 @@
 /* runtime/image/index.h - the store's index.json: which images there are and under which names.
  *
  * Role     in memory a list of (digest, name); every digest has either one entry per name or
- * exactly one without. Changes are made on a copy which is saved and then swapped in: what is in
- *          memory is what is on the disk.
+ *          exactly one without. Changes are made on a copy which is saved and then swapped in: what
+ *          is in memory is what is on the disk.
  * Thread   one owner (the store's mutex).
  */
 #ifndef ORLOP_IMAGE_INDEX_H

@@ -3,8 +3,8 @@
  *
  * Role     one struct image_budget goes with an import; whatever writes to the disk takes from it
  *          first. It counts what comes out of the decompressors, never what goes in, and looks at
- * the file system now and then, so that an import ends before the disk does. Thread   [pool], one
- * owner.
+ *          the file system now and then, so that an import ends before the disk does.
+ * Thread   [pool], one owner.
  */
 #ifndef ORLOP_IMAGE_LIMITS_H
 #define ORLOP_IMAGE_LIMITS_H

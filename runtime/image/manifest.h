@@ -2,8 +2,8 @@
 /* runtime/image/manifest.h - OCI and Docker (schema 2) indexes and manifests.
  *
  * Role     parse what is outside's, make our own. A document is what its media type and its shape
- * say together: one with both "manifests" and "layers" is refused (manifest confusion), as are
- *          layers that are to be fetched from elsewhere and digests other than sha256.
+ *          say together: one with both "manifests" and "layers" is refused (manifest confusion), as
+ *          are layers that are to be fetched from elsewhere and digests other than sha256.
  * Thread   [any].
  */
 #ifndef ORLOP_IMAGE_MANIFEST_H

@@ -2,8 +2,9 @@
 /* runtime/image/store.h - inside of the image store: its directories, its locks, blobs by digest.
  *
  * Locks    `ingest` is held by whoever adds or deletes blobs and layers (an import once its archive
- * has arrived, a removal, unpacking a layer again); `mutex` guards the index and is never held over
- * slow work. Order: ingest, then mutex. Thread   [pool].
+ *          has arrived, a removal, unpacking a layer again); `mutex` guards the index and is never
+ *          held over slow work. Order: ingest, then mutex.
+ * Thread   [pool].
  */
 #ifndef ORLOP_IMAGE_STORE_H
 #define ORLOP_IMAGE_STORE_H

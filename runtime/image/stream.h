@@ -2,10 +2,10 @@
 /* runtime/image/stream.h - bytes of a file or pipe, decompressed and hashed while they go by.
  *
  * Role     gzip and zstd (exactly one layer of it) are told by their magic numbers, anything else
- * goes through as it is. The hash is that of what comes out: the diff id of a layer. Limits
- * image_limits.ratio of the budget: a compressed byte may give only so much. The budget's bytes are
- * the caller's to take. zstd windows above 128 MiB are refused (libarchive). Thread   [pool], one
- * owner.
+ *          goes through as it is. The hash is that of what comes out: the diff id of a layer.
+ * Limits   image_limits.ratio of the budget: a compressed byte may give only so much. The budget's
+ *          bytes are the caller's to take. zstd windows above 128 MiB are refused (libarchive).
+ * Thread   [pool], one owner.
  */
 #ifndef ORLOP_IMAGE_STREAM_H
 #define ORLOP_IMAGE_STREAM_H

@@ -2,8 +2,8 @@
 /* runtime/image/tar.h - entries of a tar archive; libarchive's reader and nothing else of it.
  *
  * Role     names come out as the bytes that the archive holds: libarchive reads in the C locale
- * here, because in an UTF-8 one it composes accents and so makes two names one. What libarchive
- *          only warns about (malformed extended headers) is an error.
+ *          here, because in an UTF-8 one it composes accents and so makes two names one. What
+ *          libarchive only warns about (malformed extended headers) is an error.
  * Thread   [pool], one owner.
  */
 #ifndef ORLOP_IMAGE_TAR_H

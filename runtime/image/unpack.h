@@ -2,17 +2,17 @@
 /* runtime/image/unpack.h - a layer's tar into an empty directory, as overlayfs wants a lower layer.
  *
  * Role     every name is resolved with openat2 inside the directory as if it were "/", so symlinks
- * in the layer lead nowhere else; ".." is refused, a leading '/' means the layer's root. Of two
- *          entries with one name the later counts, as in every tar. Parents that the archive does
- * not have are made 0755 root:root. Policy   whiteouts (.wh.NAME, .wh..wh..opq) become what
- * overlayfs understands: a character device 0/0 and trusted.overlay.opaque. Devices and FIFOs are
- * made as the archive says: the store is 0700, and in a container the device cgroup decides (a
- * container may mknod anyway). A device 0/0 is refused: it would be a whiteout in disguise.
- *          Extended attributes: security.capability, user.*, system.posix_acl_* are kept;
- *          security.selinux, .ima and .evm are labels of the machine that built the image and are
- * left out; all others are refused, above all trusted.overlay.* and user.overlay.*, which would
- *          steer overlayfs.
- *          Set-user-id bits are kept: nobody but root reaches them outside a container.
+ *          in the layer lead nowhere else; ".." is refused, a leading '/' means the layer's root.
+ *          Of two entries with one name the later counts, as in every tar. Parents that the archive
+ *          does not have are made 0755 root:root. Policy whiteouts (.wh.NAME, .wh..wh..opq) become
+ *          what overlayfs understands: a character device 0/0 and trusted.overlay.opaque. Devices
+ *          and FIFOs are made as the archive says: the store is 0700, and in a container the device
+ *          cgroup decides (a container may mknod anyway). A device 0/0 is refused: it would be a
+ *          whiteout in disguise. Extended attributes: security.capability, user.*,
+ *          system.posix_acl_* are kept; security.selinux, .ima and .evm are labels of the machine
+ *          that built the image and are left out; all others are refused, above all
+ *          trusted.overlay.* and user.overlay.*, which would steer overlayfs. Set-user-id bits are
+ *          kept: nobody but root reaches them outside a container.
  * Limits   see limits.h; the depth is that of the real directory, not of the name.
  * Thread   [pool]; needs root. The directory is private: nobody else changes it meanwhile.
  */

@@ -2,9 +2,9 @@
 /* runtime/keeper/anchor.h - the service's main process: parent of the roles, holder of FIFOs.
  *
  * Role     starts (or adopts, by their locks) keeper, proxy, scheduler and agent, restarts what
- *          dies; keeps every container's stdout and stderr open, so that no byte in them is
- *          lost while no keeper lives; reaps what a dead keeper leaves, by the keeper's own
- *          function (reap.h).
+ *          dies; keeps every container's stdout and stderr open, so that no byte in them is lost
+ *          while no keeper lives; reaps what a dead keeper leaves, by the keeper's own function
+ *          (reap.h).
  * Thread   [anchor], one. No parsing: fixed-size records from its own children only.
  * Signals  SIGTERM, SIGINT: end agent, scheduler, proxy and itself; keeper and sandboxes live on.
  *          SIGUSR1: passed to the agent, which stops all sandboxes and exits; then all ends.

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /* runtime/keeper/keeper.h - the keeper's inside: its tables, and who does what with them.
  *
- * Role     private to keeper.c, table.c, start.c, stop.c, answer.c, pump.c, peer.c, hold.c,
- *          exec.c, recover.c.
+ * Role     private to keeper.c, table.c, start.c, stop.c, answer.c, pump.c, peer.c, hold.c, exec.c,
+ *          recover.c.
  * Thread   [keeper]: one thread, one loop; nothing here waits but for the disk.
- * Owns     tasks own attempts, an attempt owns its streams, pidfd and pipes; a peer owns its
- *          socket and the execs it asked for.
+ * Owns     tasks own attempts, an attempt owns its streams, pidfd and pipes; a peer owns its socket
+ *          and the execs it asked for.
  *
  *   START   check, FIFOs, clone, start record, HOLD to the anchor, go byte, (exec), reply
  *   exit    pidfd readable, look, record, reap, last bytes of the FIFOs, `exited` to all peers

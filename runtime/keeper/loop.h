@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* runtime/keeper/loop.h - a small epoll loop, for the keeper, the anchor and the proxy.
  *
- * Role     descriptors with a callback. Nothing else: timers are a deadline that the caller
- *          gives to loop_turn, signals a signalfd.
+ * Role     descriptors with a callback. Nothing else: timers are a deadline that the caller gives
+ *          to loop_turn, signals a signalfd.
  * Thread   [keeper]: one loop a process.
  * Owns     the epoll descriptor; the descriptors of its sources from loop_add to loop_remove.
  * Limits   LOOP_BATCH events a turn. A source may be removed at any time, also by another one's

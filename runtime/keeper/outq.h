@@ -4,8 +4,8 @@
  * Role     send at once when the socket takes it, else keep a copy (and a duplicate of its
  *          descriptor) until it is writable. The sender never blocks.
  * Thread   [keeper].
- * Limits   a maximum of bytes: above it -ENOBUFS, and the peer is to be cut off: it comes back
- *          and asks for everything (LIST), which is cheaper than to remember what it missed.
+ * Limits   a maximum of bytes: above it -ENOBUFS, and the peer is to be cut off: it comes back and
+ *          asks for everything (LIST), which is cheaper than to remember what it missed.
  */
 #ifndef ORLOP_KEEPER_OUTQ_H
 #define ORLOP_KEEPER_OUTQ_H

@@ -2,10 +2,12 @@
 /* TCP: two sockets, a pipe for each direction, splice(2) until one of them would block.
  *
  * Happy path   accept -> connect to a target -> bytes both ways -> an end on one side is passed on
- * as a half-close -> both have ended. No target    the client is closed at once. Target refuses:
- * the client gets a reset, as from it. No room      (PROXY_CONNECTIONS_MAX, no descriptors)
- * listeners wait; the backlog holds who comes. Idle         TCP keep-alive finds dead peers; a
- * half-closed connection without a byte is given up.
+ *              as a half-close -> both have ended.
+ * No target    the client is closed at once.
+ * Refused      the target refuses: the client gets a reset, as from it.
+ * No room      (PROXY_CONNECTIONS_MAX, no descriptors) listeners wait; the backlog holds who comes.
+ * Idle         TCP keep-alive finds dead peers; a half-closed connection without a byte is given
+ *              up.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -3,9 +3,9 @@
  * reaps sandboxes, shared by keeper and anchor.
  *
  * Thread   [keeper], [anchor].
- * Why      a reaper that dies between reaping and recording loses the exit code for ever; one
- *          that dies between recording and reaping leaves a zombie whose record its successor
- *          writes again, which readers drop by (pid, start ticks).
+ * Why      a reaper that dies between reaping and recording loses the exit code for ever; one that
+ *          dies between recording and reaping leaves a zombie whose record its successor writes
+ *          again, which readers drop by (pid, start ticks).
  */
 #ifndef ORLOP_KEEPER_REAP_H
 #define ORLOP_KEEPER_REAP_H

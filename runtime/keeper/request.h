@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* runtime/keeper/request.h - decode and check what comes over keeper.sock and proxy.sock.
  *
- * Role     the edge: a message that request_decode has accepted holds only values in range,
- *          strings of bounded number, and descriptor indices that exist. Nothing behind it
- *          checks again.
+ * Role     the edge: a message that request_decode has accepted holds only values in range, strings
+ *          of bounded number, and descriptor indices that exist. Nothing behind it checks again.
  * Thread   [keeper], [proxy].
  * Owns     one budget of a fixed size, made once: a message lives until the next budget_reset.
  *          Hostile bytes cannot make protobuf-c take more.

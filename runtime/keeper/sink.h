@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /* runtime/keeper/sink.h - the writing half of a task's log files (format: logfile.h).
  *
- * Role     moves bytes from a FIFO to the current data file by splice(2), the index record
- *          first; rotates; finds its place again after a crash: the file's size is the truth.
+ * Role     moves bytes from a FIFO to the current data file by splice(2), the index record first;
+ *          rotates; finds its place again after a crash: the file's size is the truth.
  * Thread   [keeper].
  * Owns     the two files of the current number.
- * Why      a byte is in the pipe or in the file, never in our memory: the kernel takes bytes out
- *          of the pipe only as far as they are in the page cache, and SIGKILL acts between
- *          system calls.
+ * Why      a byte is in the pipe or in the file, never in our memory: the kernel takes bytes out of
+ *          the pipe only as far as they are in the page cache, and SIGKILL acts between system
+ *          calls.
  */
 #ifndef ORLOP_KEEPER_SINK_H
 #define ORLOP_KEEPER_SINK_H

@@ -2,8 +2,8 @@
 /* runtime/net/conntrack.h - the kernel's connections that one task address answers: count, forget.
  *
  * Role     a dump that the kernel filters by reply source (an address that a VIP, a published port
- * or nobody has translated answers by itself), then deletions by original tuple and id. Never a
- *          delete by filter: old kernels would flush everything.
+ *          or nobody has translated answers by itself), then deletions by original tuple and id.
+ *          Never a delete by filter: old kernels would flush everything.
  * Thread   [loop]; 9 ms in the kernel with 262,144 buckets, 18 ms with 40,000 entries.
  */
 #ifndef ORLOP_NET_CONNTRACK_H

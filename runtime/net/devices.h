@@ -2,9 +2,11 @@
 /* runtime/net/devices.h - gateway devices, unreachable routes, forwarding of the uplinks.
  *
  * Role     devices_ensure() compares the kernel with the wanted networks and repairs the
- * difference; asking again costs a few dumps and changes nothing. Thread   [loop] Owns     links
- * "olg<n>", their addresses; unreachable routes of our protocol number; the forwarding switch of
- * uplinks that did not forward (old values are kept in the record file).
+ *          difference; asking again costs a few dumps and changes nothing.
+ * Thread   [loop]
+ * Owns     links "olg<n>", their addresses; unreachable routes of our protocol number; the
+ *          forwarding switch of uplinks that did not forward (old values are kept in the record
+ *          file).
  */
 #ifndef ORLOP_NET_DEVICES_H
 #define ORLOP_NET_DEVICES_H

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A change:  view -> state (checked) -> devices of new networks -> slots settled against what is
- * loaded -> one transaction with the difference; stale slots a second later by net_dispatch. A
- * repair:  watch says who changed what -> whole tables / devices again, at most every REPAIR_MS.
- * Whole tables are also what the first apply and any refused difference end in. */
+/* A change   view -> state (checked) -> devices of new networks -> slots settled against what is
+ *            loaded -> one transaction with the difference; stale slots a second later by
+ *            net_dispatch.
+ * A repair   watch says who changed what -> whole tables / devices again, at most every REPAIR_MS.
+ *            Whole tables are also what the first apply and any refused difference end in.
+ */
 #include "net.h"
 
 #include <errno.h>

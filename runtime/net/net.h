@@ -3,13 +3,14 @@
  * view.
  *
  * Role     net_apply() makes the kernel equal to a NetView: gateway devices per network, the two
- * nft tables (`orlop`, and `orlop_hold` with flags owner), VIPs, published ports, in deltas and in
- *          two steps (new slots and verdicts now, stale slots a second later). Watches nfnetlink
- * and rtnetlink and repairs what others removed. All of it removed by net_teardown(). Thread
- * [loop]; net_apply takes 0.3 ms for one service's change. One nft context, one owner. Owns link
- * groups 0x4f52xxxx, marks 0x4e/0x4f in the top byte, tables orlop and orlop_hold, gateway devices
- * "olg<n>", sandbox veths "olv…", unreachable routes of the two pools. See      shared notes
- * NETWORK.md section 0
+ *          nft tables (`orlop`, and `orlop_hold` with flags owner), VIPs, published ports, in
+ *          deltas and in two steps (new slots and verdicts now, stale slots a second later).
+ *          Watches nfnetlink and rtnetlink and repairs what others removed. All of it removed by
+ *          net_teardown().
+ * Thread   [loop]; net_apply takes 0.3 ms for one service's change. One nft context, one owner.
+ * Owns     link groups 0x4f52xxxx, marks 0x4e/0x4f in the top byte, tables orlop and orlop_hold,
+ *          gateway devices "olg<n>", sandbox veths "olv…", unreachable routes of the two pools.
+ * See      README.md
  */
 #ifndef ORLOP_NET_H
 #define ORLOP_NET_H

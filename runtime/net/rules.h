@@ -3,7 +3,8 @@
  * only.
  *
  * Role     net__rules_whole() makes both tables anew in one transaction; net__rules_delta() goes
- * from one state to the next, leaving stale slots; net__rules_trim() removes those. Thread   [any]
+ *          from one state to the next, leaving stale slots; net__rules_trim() removes those.
+ * Thread   [any]
  * See      README.md for what the chains do, tests/unit/net/test_rules.c
  */
 #ifndef ORLOP_NET_RULES_H

@@ -3,10 +3,12 @@
  * view, then compared with what was loaded.
  *
  * Role     pure: no kernel, no clock. A *forward* is what traffic is spread over by number of
- * replica: a VIP or a published port. Its *slots* are map elements 0..n: the live ones are chosen
- * from, stale ones are still in the kernel for packets that are between two lookups. Thread [any],
- * one owner. Limits   NET__SLOTS_MAX endpoints of a forward; NET__NETWORKS_MAX, NET__SERVICES_MAX,
- * NET__LOCAL_MAX.
+ *          replica: a VIP or a published port. Its *slots* are map elements 0..n: the live ones are
+ *          chosen from, stale ones are still in the kernel for packets that are between two
+ *          lookups.
+ * Thread   [any], one owner.
+ * Limits   NET__SLOTS_MAX endpoints of a forward; NET__NETWORKS_MAX, NET__SERVICES_MAX,
+ *          NET__LOCAL_MAX.
  */
 #ifndef ORLOP_NET_STATE_H
 #define ORLOP_NET_STATE_H

@@ -3,9 +3,10 @@
  * and put them back.
  *
  * Role     published ports come in and answers to tasks' questions come back by an uplink, so the
- * kernel must forward what it brings: conf.IFACE.forwarding, never the host-wide ip_forward. The
- *          rule set drops what such an uplink would now route between strangers (set `uplink`). As
- * soon as somebody makes the host a router, the uplinks are his: they leave the set for ever.
+ *          kernel must forward what it brings: conf.IFACE.forwarding, never the host-wide
+ *          ip_forward. The rule set drops what such an uplink would now route between strangers
+ *          (set `uplink`). As soon as somebody makes the host a router, the uplinks are his: they
+ *          leave the set for ever.
  * Thread   [loop]
  */
 #ifndef ORLOP_NET_UPLINK_H

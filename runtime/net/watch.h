@@ -2,10 +2,11 @@
 /* runtime/net/watch.h - hear from the kernel that somebody changed what is ours.
  *
  * Role     two sockets: nf_tables' notifications (what was touched, by which netlink port; the
- * closing NEWGEN names the process), and rtnetlink's (links, addresses, routes, forwarding
- * switches). Decides only *whether* to look again; devices.c and net.c look and repair. Thread
- * [loop] Limits   a burst that overflows the socket counts as "everything may have changed", unless
- * the generation number proves that only our own commits were lost.
+ *          closing NEWGEN names the process), and rtnetlink's (links, addresses, routes, forwarding
+ *          switches). Decides only *whether* to look again; devices.c and net.c look and repair.
+ * Thread   [loop]
+ * Limits   a burst that overflows the socket counts as "everything may have changed", unless the
+ *          generation number proves that only our own commits were lost.
  */
 #ifndef ORLOP_NET_WATCH_H
 #define ORLOP_NET_WATCH_H

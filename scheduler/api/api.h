@@ -2,8 +2,9 @@
 /* scheduler/api/api.h - what CLI and agents may ask on api.sock.
  *
  * Role     one table: method -> request message -> handler. Reads are answered from the state,
- * writes after they were applied, streams to nodes are relayed. Thread   [loop]. Limits
- * API_BUDGET_BYTES a decoded request. The peer must be root or our own user.
+ *          writes after they were applied, streams to nodes are relayed.
+ * Thread   [loop].
+ * Limits   API_BUDGET_BYTES a decoded request. The peer must be root or our own user.
  */
 #ifndef ORLOP_SCHEDULER_API_H
 #define ORLOP_SCHEDULER_API_H

@@ -2,8 +2,9 @@
 /* scheduler/api/describe.h - tasks and services as people are told of them.
  *
  * Role     fills the answers' messages. Pure: of the state and what agents.h says of
- * acknowledgements. Pointers into the state are borrowed, the rest is in the arena: pack before the
- * next apply. Thread   [loop].
+ *          acknowledgements. Pointers into the state are borrowed, the rest is in the arena: pack
+ *          before the next apply.
+ * Thread   [loop].
  */
 #ifndef ORLOP_SCHEDULER_DESCRIBE_H
 #define ORLOP_SCHEDULER_DESCRIBE_H

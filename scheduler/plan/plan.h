@@ -2,8 +2,8 @@
 /* scheduler/plan/plan.h - what to do next for an app, as log entries; pure.
  *
  * Role     compares what is wanted (specs, replicas, generations) with the tasks there are. A plan
- * is only a proposal: apply evaluates each condition again (state/rules.h). The planner keeps no
- *          memory: a new leader goes on from the state.
+ *          is only a proposal: apply evaluates each condition again (state/rules.h). The planner
+ *          keeps no memory: a new leader goes on from the state.
  * Thread   [loop].
  * Limits   PLAN_ENTRIES_MAX entries a plan; what is left over comes with the next one.
  * See      tests/unit/scheduler/scenarios: golden traces

@@ -2,13 +2,14 @@
 /* Wanted replicas against the tasks there are, service by service.
  *
  *   slot empty ................. TaskCreate
- *   PENDING, gate open ......... TaskAssign                       (assign.c)
+ *   PENDING, gate open ......... TaskAssign (assign.c)
  *   outdated, does not serve ... TaskDrain
  *   outdated, serves ........... TaskDrain when every other slot is ready and the gate is open: one
- * at a time, and an update that cannot come up takes nothing down draining ...................
- * TaskStop when all nodes have heard of it, at most 2 s ended, lost or rejected .... TaskCreate
- * after its back-off; ended for good: nothing surplus, removed ........... TaskDrain, highest slot
- * first; removed services in reverse order of depends_on
+ *                                at a time, and an update that cannot come up takes nothing down
+ *   draining ................... TaskStop when all nodes have heard of it, at most 2 s
+ *   ended, lost or rejected .... TaskCreate after its back-off; ended for good: nothing
+ *   surplus, removed ........... TaskDrain, highest slot first; removed services in reverse order
+ *                                of depends_on
  */
 #include <errno.h>
 

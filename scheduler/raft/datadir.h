@@ -2,8 +2,9 @@
 /* scheduler/raft/datadir.h - the log's directory: may it be bootstrapped, or does it hold a log?
  *
  * Role     a marker file of our own stands guard, because raft's metadata has no checksum and a
- * truncated one would let a bootstrap pass over existing data. The marker says "new" until the
- * bootstrap is complete, then "ready" for ever. Thread   [loop], at start only.
+ *          truncated one would let a bootstrap pass over existing data. The marker says "new" until
+ *          the bootstrap is complete, then "ready" for ever.
+ * Thread   [loop], at start only.
  */
 #ifndef ORLOP_SCHEDULER_DATADIR_H
 #define ORLOP_SCHEDULER_DATADIR_H

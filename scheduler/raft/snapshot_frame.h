@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /* scheduler/raft/snapshot_frame.h - a checksum and the index around a snapshot's bytes, because
- * raft 0.15 hands a damaged snapshot on as it is. [any] */
+ * raft 0.15 hands a damaged snapshot on as it is.
+ *
+ * Thread   [any].
+ */
 #ifndef ORLOP_SCHEDULER_SNAPSHOT_FRAME_H
 #define ORLOP_SCHEDULER_SNAPSHOT_FRAME_H
 

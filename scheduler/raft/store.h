@@ -2,13 +2,15 @@
 /* scheduler/raft/store.h - the replicated log, and the one place that knows C-Raft.
  *
  * Role     proposals in, committed batches out, snapshots and compaction in between. A single
- * machine is a Raft of one: same code, same durability (fsync before a proposal is acknowledged).
+ *          machine is a Raft of one: same code, same durability (fsync before a proposal is
+ *          acknowledged).
  * Thread   [loop].
  * Owns     STATE/raft. One raft_apply is in flight at a time; what is proposed meanwhile is one
- * batch of the next (that also keeps libraft 0.15 safe on a full disk). Auto-recovery is off: a
- * damaged segment refuses the start, with its name. Limits   STORE_QUEUE_MAX proposals waiting
- * (-EAGAIN above); STORE_RESERVE_BYTES free on the disk, else proposals are refused with -ENOSPC
- * before Raft sees them. See      shared notes LIBS.md 3, PROTOCOL.md 2
+ *          batch of the next (that also keeps libraft 0.15 safe on a full disk). Auto-recovery is
+ *          off: a damaged segment refuses the start, with its name.
+ * Limits   STORE_QUEUE_MAX proposals waiting (-EAGAIN above); STORE_RESERVE_BYTES free on the disk,
+ *          else proposals are refused with -ENOSPC before Raft sees them.
+ * See      tests/unit/store/test_store.c
  */
 #ifndef ORLOP_SCHEDULER_STORE_H
 #define ORLOP_SCHEDULER_STORE_H

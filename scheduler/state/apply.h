@@ -2,10 +2,11 @@
 /* scheduler/state/apply.h - the only mutator of the state.
  *
  * Role     one committed EntryBatch in, changed tables out. Every entry is applied or refused with
- * a reason; a refused one has changed nothing. The same batches give the same state everywhere.
+ *          a reason; a refused one has changed nothing. The same batches give the same state
+ *          everywhere.
  * Thread   [loop].
  * Errors   -ENOMEM is fatal to the process: a half-applied entry must not be seen by anyone, and
- * the log brings the state back at the next start. Nothing else is ever returned.
+ *          the log brings the state back at the next start. Nothing else is ever returned.
  */
 #ifndef ORLOP_SCHEDULER_STATE_APPLY_H
 #define ORLOP_SCHEDULER_STATE_APPLY_H

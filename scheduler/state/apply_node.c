@@ -50,7 +50,7 @@ int apply__node_register(struct state *s, const Orlop__EntryNodeRegister *e, str
 }
 
 /* Absence says something only if the node had heard of the task, or speaks for the first time in
- * this incarnation (PROTOCOL.md N13). */
+ * this incarnation. */
 static bool knew_of(const struct state *s, const Orlop__EntryNodeSync *e, const struct node *n,
                     const struct task *t) {
     if (n->synced_inc != s->inc) return true;

@@ -2,7 +2,7 @@
 /* scheduler/state/index.h - u64 -> pointer: networks by id, addresses by (network, address).
  *
  * Thread   one owner. Values are the caller's, never NULL. Order of iteration is not defined:
- * nothing that must be reproducible may come from it.
+ *          nothing that must be reproducible may come from it.
  */
 #ifndef ORLOP_SCHEDULER_STATE_INDEX_H
 #define ORLOP_SCHEDULER_STATE_INDEX_H

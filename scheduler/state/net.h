@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /* scheduler/state/net.h - networks, subnets, VIPs and addresses as part of the state.
  *
- * Role     who holds which address, which ones rest (PROTOCOL.md 6), which are free. Choosing is
- * the planner's (net_pick); taking is apply's, which checks again. Thread   [loop]. Limits subnets:
- * /22 from 10.80.0.0/12; VIPs: 10.96.0.0/16.
+ * Role     who holds which address, which ones rest, which are free. Choosing is
+ *          the planner's (net_pick); taking is apply's, which checks again.
+ * Thread   [loop].
+ * Limits   subnets: /22 from 10.80.0.0/12; VIPs: 10.96.0.0/16.
  */
 #ifndef ORLOP_SCHEDULER_STATE_NET_H
 #define ORLOP_SCHEDULER_STATE_NET_H

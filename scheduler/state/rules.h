@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* scheduler/state/rules.h - the conditions that planner and apply share.
  *
- * Role     a planned entry is applied only if the planner's own condition holds at that moment
- *          (PROTOCOL.md 2): so it is written once, here, as pure functions of the state.
+ * Role     a planned entry is applied only if the planner's own condition holds at that moment:
+ *          so it is written once, here, as pure functions of the state.
  * Thread   [loop]. WHY may be NULL.
  */
 #ifndef ORLOP_SCHEDULER_STATE_RULES_H

@@ -3,7 +3,7 @@
  *
  * Thread   [loop].
  * Limits   decoding may take 256 times the bytes (the worst a message of ours can ask for), as it
- * must never refuse what was written here.
+ *          must never refuse what was written here.
  */
 #ifndef ORLOP_SCHEDULER_STATE_SNAPSHOT_H
 #define ORLOP_SCHEDULER_STATE_SNAPSHOT_H

@@ -2,8 +2,9 @@
 /* scheduler/state/spec.h - one revision of an app: immutable, shared by reference count.
  *
  * Role     holds the unpacked App in an arena and, for each service, the hash that decides whether
- * its tasks must be replaced: over the packed Service without replicas, and over the definitions of
- * the networks, volumes, secrets and configs that it uses. Thread   [loop].
+ *          its tasks must be replaced: over the packed Service without replicas, and over the
+ *          definitions of the networks, volumes, secrets and configs that it uses.
+ * Thread   [loop].
  */
 #ifndef ORLOP_SCHEDULER_STATE_SPEC_H
 #define ORLOP_SCHEDULER_STATE_SPEC_H

@@ -2,11 +2,12 @@
 /* scheduler/state/state.h - the cluster's tables: what the log says.
  *
  * Role     apps, services, tasks, nodes, networks, addresses, clients. apply() (apply.h) is the
- * only mutator; everybody else reads. No I/O, no clock: `now_ms` is the time in the last entry.
+ *          only mutator; everybody else reads. No I/O, no clock: `now_ms` is the time in the last
+ *          entry.
  * Thread   [loop].
  * Owns     everything below it. Pointers live until the next apply; keep names, not pointers.
  * Limits   STATE_* below; the manifest's own are in proto/check.h.
- * See      shared notes PROTOCOL.md 1, 2, 4, 6; tests/unit/scheduler
+ * See      scheduler/README.md; tests/unit/scheduler
  */
 #ifndef ORLOP_SCHEDULER_STATE_STATE_H
 #define ORLOP_SCHEDULER_STATE_STATE_H

@@ -3,7 +3,7 @@
  * snapshot.c.
  *
  * Thread   [loop]. -ENOMEM from any of these ends the process (apply.h says why), so nothing is
- * undone.
+ *          undone.
  */
 #ifndef ORLOP_SCHEDULER_STATE_TABLES_H
 #define ORLOP_SCHEDULER_STATE_TABLES_H

@@ -2,8 +2,10 @@
 /* tests/unit/scheduler/manifest_text.h - manifests from one line a part, for tests.
  *
  *   service NAME [replicas=N] [image=X] [needs=SVC:started|healthy|completed[:restart]]...
- * [net=KEY]... [ip=A.B.C.D] [port=PUB:TARGET[/udp]]... [mount=VOLUME:/PATH] [memory=MIB]
- * [cpu=MILLIS] network KEY [name=N] [external] [internal] [subnet=CIDR] volume KEY
+ *           [net=KEY]... [ip=A.B.C.D] [port=PUB:TARGET[/udp]]... [mount=VOLUME:/PATH]
+ *           [memory=MIB] [cpu=MILLIS]
+ *   network KEY [name=N] [external] [internal] [subnet=CIDR]
+ *   volume KEY
  */
 #ifndef ORLOP_TEST_MANIFEST_TEXT_H
 #define ORLOP_TEST_MANIFEST_TEXT_H
