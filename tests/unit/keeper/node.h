@@ -29,7 +29,7 @@ struct node {
 /* Needs root; false = not possible here (say why on stderr and skip). */
 bool node_possible(void);
 void node_start(struct node *n);
-void node_anchor(struct node *n); /* one more, after the first has ended */
+void node_anchor(struct node *n);        /* one more, after the first has ended */
 void node_connect(struct node *n);       /* waits for the keeper; again after its death */
 pid_t node_keeper(const struct node *n); /* pid by its lock, waits until there is one */
 void node_kill_keeper(struct node *n);   /* SIGKILL, and connect to the next one */
