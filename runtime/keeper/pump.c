@@ -22,6 +22,7 @@
 #include "runtime/base/fd.h"
 #include "runtime/base/log.h"
 #include "runtime/base/mem.h"
+#include "runtime/base/sys.h"
 
 enum { FINISH_BYTES_MAX = 8 << 20 };
 
@@ -231,15 +232,14 @@ int keeper__fifo_mount(const struct paths *p, struct err *err) {
     fifo_dir(p, dir);
     if (mkdir(dir, 0755) < 0 && errno != EEXIST) return err_set(err, -errno, "mkdir %s", dir);
     if (mounted(dir, p->run)) return 0;
-    if (mount("orlop-fifo", dir, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0755,size=1m") <
-        0)
-        return err_set(err, -errno, "mount a tmpfs on %s", dir);
-    return 0;
+    int r = sys_mount("orlop-fifo", dir, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
+                      "mode=0755,size=1m");
+    return r < 0 ? err_set(err, r, "mount a tmpfs on %s", dir) : 0;
 }
 
 void keeper__fifo_unmount(const struct paths *p) {
     char dir[PATHS_FULL_MAX];
-    if (mounted(fifo_dir(p, dir), p->run) && umount2(dir, MNT_DETACH | UMOUNT_NOFOLLOW) < 0)
-        log_warn("fifo.unmount", "dir=\"%s\" err=\"%s\"", dir, err_text(errno));
+    int r = mounted(fifo_dir(p, dir), p->run) ? sys_umount2(dir, MNT_DETACH | UMOUNT_NOFOLLOW) : 0;
+    if (r < 0) log_warn("fifo.unmount", "dir=\"%s\" err=\"%s\"", dir, err_text(r));
     (void) rmdir(dir); /* busy or gone: the next keeper uses it */
 }

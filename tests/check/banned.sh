@@ -9,7 +9,9 @@ ban() {
         bad=1
     fi
 }
-ban 'strcpy|strcat|sprintf|vsprintf|strtok|atoi|atol|gets|alloca|system|popen|sleep|usleep|rand|srand|localtime|gmtime|strerror|signal|mktemp|tmpnam'
+ban 'strcpy|strcat|sprintf|vsprintf|strtok|atoi|atol|gets|alloca|system|popen|sleep|usleep|rand|srand|localtime|gmtime|strerror|mktemp|tmpnam'
+# signal(2) only to ignore or to reset: a handler needs sigaction's guarantees.
+ban 'signal' 'signal\([^,]*, SIG_(IGN|DFL)\)'
 ban 'malloc|calloc|realloc|strdup|strndup' '^runtime/base/mem.c:|^deploy/examples/'
 ban 'mount|umount|umount2|pivot_root' '^runtime/base/sys.c:'
 exit $bad
