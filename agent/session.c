@@ -323,7 +323,7 @@ static void on_welcome(struct asession *s, const Orlop__Welcome *w) {
         inc_stored(s);
         return;
     }
-    int r = astore_stage_inc(s->agent->store, w->inc, &err); /* before the report: I13 */
+    int r = astore_stage_inc(s->agent->store, w->inc, &err); /* before the report */
     if (r == 0) r = writer_kick(s->agent->writer, inc_stored, s);
     if (r < 0) agent_fatal(s->agent, "the incarnation cannot be stored", r);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* agent/session.h - the standing conversation with the scheduler, as the control protocol says.
+/* agent/session.h - the standing conversation with the scheduler (proto/agent.proto).
  *
  * Role     Hello -> Welcome (inc stored) -> Report -> Wanted full -> Applied; then deltas,
  *          heartbeats, status batches, Committed, resync. Level-triggered: what is due is a flag,

@@ -86,7 +86,7 @@ static void test_task_stop_drains_signals_closes_and_is_gone(void **state) {
     world_expect(&w, "1.1.0 releasing>gone saved\n"
                      "1.1.0 = 1.1 SHUTDOWN gone\n");
     world_gone(&w, "1.1.0");
-    world_expect(&w, ""); /* I6: records stay until the scheduler has committed the end */
+    world_expect(&w, ""); /* records stay until the scheduler has committed the end */
     world_event(&w, (struct rec_event){.kind = REC_EV_COMMITTED,
                                        .task = "1.1.0",
                                        .gone = true,
@@ -122,7 +122,7 @@ static void test_task_stop_every_wait_has_its_bound(void **state) {
     assert_int_equal(rec_task(&w.rec, "1.1.0")->state, TASK_SAVING);
 }
 
-/* N2: the answer to CLOSE alone may become "stopped". */
+/* The answer to CLOSE alone may become "stopped". */
 static void test_task_stopped_before_its_start_is_closed_first(void **state) {
     (void) state;
     world_list(&w, NULL, 0);
@@ -460,7 +460,7 @@ static void test_reboot_dependency_wait_ends_after_30_s(void **state) {
                  "1.1.0 = 2.1 PREPARING: starts although service db is not ready: waited 30 s\n");
 }
 
-/* I7, N7: whether it ran cannot be known. */
+/* Whether it ran cannot be known. */
 static void test_reboot_ends_restart_no(void **state) {
     (void) state;
     world_list(&w, NULL, 0);

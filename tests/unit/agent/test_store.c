@@ -176,11 +176,11 @@ static void test_store_check_refuses_old_foreign_and_gapped_sets(void **state) {
     } cases[] = {
         {"newer full set", 2, 0, 11, false, 0},
         {"the same full set again", 2, 0, 10, false, 0},
-        {"stale full set (N8)", 2, 0, 9, false, -ESTALE},
-        {"full set of another store (N14)", 2, 0, 11, true, -ESTALE},
-        {"other incarnation (N15)", 1, 0, 11, false, -ESTALE},
+        {"stale full set", 2, 0, 9, false, -ESTALE},
+        {"full set of another store", 2, 0, 11, true, -ESTALE},
+        {"other incarnation", 1, 0, 11, false, -ESTALE},
         {"delta from here", 2, 10, 11, false, 0},
-        {"delta behind a gap (N11)", 2, 11, 12, false, -EAGAIN},
+        {"delta behind a gap", 2, 11, 12, false, -EAGAIN},
         {"old delta", 2, 8, 9, false, -ESTALE},
     };
     for (size_t i = 0; i < array_len(cases); i++) {

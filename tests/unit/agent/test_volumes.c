@@ -56,7 +56,7 @@ static void test_names_cannot_leave_the_folder(void **state) {
         if (volumes_name_ok(cases[i].name) != cases[i].ok) fail_msg("%s", cases[i].name);
 }
 
-/* I7 of the attack list: what the image calls a volume must not reach the host. */
+/* What the image calls a volume must not reach the host. */
 static void test_copy_never_follows_a_symlink_out(void **state) {
     (void) state;
     assert_int_equal(mkdir(in_dir("root"), 0755), 0);

@@ -138,7 +138,7 @@ static int load(const char *text, size_t n) {
     return r;
 }
 
-/* I3, I6: size and depth are bounded before the parser runs. */
+/* Size and depth are bounded before the parser runs. */
 static void test_doc_hostile_text_is_refused(void **state) {
     (void) state;
     static const char *const bad[] = {

@@ -204,7 +204,7 @@ static void test_import_rootfs_makes_one_layer_image(void **state) {
     buf_fini(&tar);
 }
 
-/* I4: a flipped bit anywhere in a blob, wherever its digest is written. */
+/* A flipped bit anywhere in a blob, wherever its digest is written. */
 static void test_import_damaged_blob_leaves_nothing(void **state) {
     struct test_store *t = store_of(state);
     struct archive_image im;
@@ -280,7 +280,7 @@ static void test_import_hostile_layer_leaves_nothing(void **state) {
     archive_image_fini(&im);
 }
 
-/* I2: 64 MiB of zeros in some kilobytes. */
+/* 64 MiB of zeros in some kilobytes. */
 static void test_import_bomb_stops_within_its_budget(void **state) {
     struct test_store *t = store_of(state);
     static char zeros[32 << 20];
@@ -380,7 +380,7 @@ static void test_import_broken_off_by_the_sender_leaves_nothing(void **state) {
     archive_image_fini(&im);
 }
 
-/* I4: the importing process is killed while the archive comes in; the next open finds nothing. */
+/* The importing process is killed while the archive comes in; the next open finds nothing. */
 static void test_import_killed_in_the_middle_leaves_nothing(void **state) {
     struct test_store *t = store_of(state);
     struct archive_image im;

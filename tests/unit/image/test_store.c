@@ -262,7 +262,7 @@ static void test_open_clears_leftovers(void **state) {
     assert_int_equal(test_store_count(t, "blobs/sha256"), 3);
 }
 
-/* I8: another user sees nothing of the store, whatever modes its files have. */
+/* Another user sees nothing of the store, whatever modes its files have. */
 static void test_store_is_closed_to_others(void **state) {
     struct test_store *t = store_of(state);
     char a[IMAGE_DIGEST_MAX];

@@ -162,7 +162,7 @@ static void test_unpack_through_symlinked_directory_stays_merged(void **state) {
     assert_text(b, "usr/bin/b", "b");
 }
 
-/* I1: every way out that a name, a link or an ancestor offers. */
+/* Every way out that a name, a link or an ancestor offers. */
 static void test_unpack_hostile_names_stay_inside(void **state) {
     struct box *b = box_of(state);
     static const struct {

@@ -92,7 +92,7 @@ static void test_start_after_close_is_refused(void **state) {
     size_t e = node_exit(&n, T1, 1);
     assert_int_equal(WTERMSIG(n.exits[e].wait_status), SIGKILL);
     failed_with(node_sh(&n, T1, 2, "true"), ESHUTDOWN);
-    /* N2: closed before it ever started; also in the memory of the next keeper */
+    /* Closed before it ever started; also in the memory of the next keeper */
     assert_int_equal(what(node_task(&n, ORLOP__KEEPER_REQUEST__WHAT_CLOSE, "1.1.2")),
                      ORLOP__KEEPER_MESSAGE__WHAT_CLOSED);
     node_kill_keeper(&n);

@@ -196,7 +196,7 @@ static void test_closed_and_forgotten_keep_their_order(void **state) {
     assert_int_equal(env.closed[1], RECORD_TASK_FORGOTTEN);
 }
 
-/* N4: the record is there before the zombie is gone. */
+/* The record is there before the zombie is gone. */
 static void test_reap_records_before_it_reaps(void **state) {
     (void) state;
     static const struct {

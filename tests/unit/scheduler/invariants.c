@@ -9,7 +9,7 @@
 #include "scheduler/state/rules.h"
 #include "scheduler/state/snapshot.h"
 
-/* An address has one holder (I17), and it is a task's of that network. */
+/* An address has one holder, and it is a task's of that network. */
 static void addresses_have_one_holder(const struct state *s) {
     struct map holders = {0};
     size_t held = 0;

@@ -326,7 +326,7 @@ static void do_rest(struct scenario *sc) {
     if (!state_node(&sc->s, n1)->up) node_up(sc, n1);
     bool busy = true;
     for (int round = 0; busy; round++) {
-        ensure(round < 500); /* I25: creations are bounded */
+        ensure(round < 500); /* creations are bounded */
         busy = do_plan(sc);
         busy |= do_obey(sc);
         if (!busy) sc->now_ms += 70000; /* back-off, rest */
@@ -355,7 +355,7 @@ static bool do_plan(struct scenario *sc) {
 
 static void do_settle(struct scenario *sc) {
     int rounds = 0;
-    while (do_plan(sc)) ensure(++rounds < 100); /* I25: a quiet state is reached */
+    while (do_plan(sc)) ensure(++rounds < 100); /* a quiet state is reached */
 }
 
 static void do_why(struct scenario *sc, const char *name) {
