@@ -45,7 +45,7 @@ check route "ip route add unreachable 10.255.0.0/16" "ip route del unreachable 1
 check rule "ip rule add pref 4242 fwmark 0x4f000001 lookup 10001" "ip rule del pref 4242"
 check sysctl "echo 1 >/proc/sys/net/ipv4/conf/lo/proxy_arp" "echo 0 >/proc/sys/net/ipv4/conf/lo/proxy_arp"
 check nft "nft add table inet orlop" "nft delete table inet orlop"
-check conntrack "conntrack -I -p udp -s 127.0.0.1 -d 127.0.0.2 --sport 4242 --dport 4243 -t 60" "conntrack -D -p udp --sport 4242"
+check conntrack "conntrack -I -p udp -s 192.0.2.1 -d 192.0.2.2 --sport 4242 --dport 4243 -t 60" "conntrack -D -p udp --sport 4242"
 check socket "exec {sock}> >(exec nc -l -u 127.0.0.1 4244 >/dev/null 2>&1); nc_pid=\$!; until ss -Hlnu | grep -q 4244; do :; done" "kill \$nc_pid; while ss -Hlnu | grep -q 4244; do :; done; exec {sock}>&-"
 check file "touch /run/$tag" "rm /run/$tag"
 

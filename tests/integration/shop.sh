@@ -44,7 +44,8 @@ expect 24 80
 size 40 132
 send stty size\n
 expect 40 132
-send sleep 1000\n
+send echo be""gun; sleep 1000\n
+expect begun
 send \x03
 send echo after=$?\n
 expect after=130

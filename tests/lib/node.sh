@@ -62,6 +62,7 @@ at_end() {
     trap - EXIT
     [ $code = 0 ] || node_logs
     [ ! -d "$ORLOP_RUN_DIR" ] || orlop dev --stop >/dev/null 2>&1 || { echo "FAILED: dev --stop at the end"; code=1; }
+    cd /
     rm -rf "$test_dir" || code=1
     "$test_root/tests/check/leftovers" compare "$saved" || { echo "FAILED: the test left something behind"; code=1; }
     rm -f "$saved"
