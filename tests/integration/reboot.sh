@@ -13,23 +13,58 @@ services:
   first:
     image: busybox
     restart: always
+    stop_grace_period: 1s
     command: ["sh", "-c", "echo first >> /log/order; exec sleep 100000"]
     volumes: ["log:/log"]
   second:
     image: busybox
     restart: unless-stopped
+    stop_grace_period: 1s
     depends_on: [first]
     command: ["sh", "-c", "echo second >> /log/order; exec sleep 100000"]
+    volumes: ["log:/log"]
+  once:
+    image: busybox
+    command: ["sh", "-c", "echo once >> /log/once; exec sleep 100000"]
     volumes: ["log:/log"]
 volumes:
   log: {}
 YAML
 orlop up --wait >"$test_dir/out" 2>&1 || fail "up: $(cat "$test_dir/out")"
+
+running() { [ "$(orlop ps --format json | grep -c '"state": *"running"')" = "$1" ]; }
+order() { orlop exec -T first cat /log/order | tr '\n' ' ' | sed 's/ $//'; }
+
+# A power cut: every process at once, then what a boot would not bring back.
+holder() {
+    awk -v i=":$(stat -c %i "$ORLOP_RUN_DIR/$1.lock") " 'index($0, i) {print $5; exit}' /proc/locks
+}
+victims="$(for r in anchor keeper proxy scheduler agent; do holder $r; done)"
+# shellcheck disable=SC2086
+kill -9 $victims
+parent=$(find /sys/fs/cgroup -maxdepth 3 -type d -name 'orlop-*' -newer "$saved" -printf '%f\n' | sort -u)
+expect "one parent of cgroups" 1 "$(wc -w <<<"$parent")"
+for p in $(find /sys/fs/cgroup -path "*/$parent/*" -name cgroup.procs -exec cat {} + | sort -u); do kill -9 "$p"; done
+gone() { [ -z "$(find /sys/fs/cgroup -path "*/$parent/*" -name cgroup.procs -exec cat {} + 2>/dev/null)" ]; }
+wait_until 20 gone || fail "the sandboxes do not die"
+find /sys/fs/cgroup -depth -path "*/$parent*" -type d -exec rmdir {} +
+umount "$ORLOP_RUN_DIR/fifo" "$ORLOP_RUN_DIR/private"
+rm -rf "$ORLOP_RUN_DIR"
+nft flush ruleset
+for link in $(ip -o link show | grep -o ' ol[vg][^:@]*'); do ip link del "$link" 2>/dev/null; done
+ORLOP_TEST_BOOT_ID=$(cat /proc/sys/kernel/random/uuid)
+export ORLOP_TEST_BOOT_ID
+node_start
+wait_until 60 running 2 || fail "not back after the power cut: $(orlop ps)"
+expect "order of starts after the power cut" "first second first second" "$(order)"
+expect "starts of the task without a restart policy" 1 "$(orlop exec -T first cat /log/once | wc -l)"
+expect_match "its end" "reboot" "$(orlop ps -a) $(orlop why once)"
+
+# Stop and start in good order.
 node_stop
 node_start
-running() { [ "$(orlop ps --format json | grep -c '"state": *"running"')" = 2 ]; }
-wait_until 60 running || fail "not back after stop and start: $(orlop ps)"
-expect "order of starts" "first second first second" "$(orlop exec -T first cat /log/order | tr '\n' ' ' | sed 's/ $//')"
+wait_until 60 running 2 || fail "not back after stop and start: $(orlop ps)"
+expect "order of starts after stop and start" "first second first second first second" "$(order)"
 orlop down -v >/dev/null || fail "down -v"
 expect "volumes after down -v" "" "$(ls "$ORLOP_STATE_DIR/volumes" 2>/dev/null)"
 node_stop

@@ -20,10 +20,10 @@ expect_match "not running" "orlop is not running.*orlop dev" "$out"
 node_start
 import busybox
 
-refuse 3 'compose.yaml:1:[0-9]+' 'services: [\n'
+refuse 3 'compose.yaml:2:1' 'services: [\n'
 refuse 3 'compose.yaml:1:[0-9]+.*services' 'services: 5\n'
 refuse 3 'compose.yaml:4:5.*imagee' 'services:\n  a:\n    image: busybox\n    imagee: x\n'
-refuse 3 'compose.yaml:2:19.*no-such-image' 'services:\n  a: {image: no-such-image}\n'
+refuse 3 'compose.yaml:2:7.*no-such-image' 'services:\n  a: {image: no-such-image}\n'
 refuse 3 'network.*nowhere' 'services:\n  a:\n    image: busybox\n    networks: [nowhere]\n'
 refuse 3 'volume.*data' 'services:\n  a:\n    image: busybox\n    volumes: ["data:/d"]\n'
 refuse 3 'secret.*key' 'services:\n  a:\n    image: busybox\n    secrets: [key]\n'
