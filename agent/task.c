@@ -96,6 +96,7 @@ void task_status(const struct task *t, Orlop__TaskStatus *s) {
     s->ended_unix_ms = t->ended_unix_ms;
     s->pid = t->pid;
     s->restarts = t->restarts;
+    s->failures = t->failures;
     s->health_output = borrow(t->health_output);
 }
 

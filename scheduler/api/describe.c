@@ -12,7 +12,8 @@
 #include "scheduler/state/rules.h"
 #include "scheduler/state/tables.h"
 
-enum { TRIES_HOPELESS = 2 }; /* rejected so often in a row: told as failed, though tried again */
+/* So often in a row, and it is told as failed, though it is tried again. */
+enum { TRIES_HOPELESS = 2, FAILURES_HOPELESS = 3 };
 
 char *describe_printf(struct describe *d, const char *fmt, ...) {
     char text[1024];
@@ -136,8 +137,11 @@ struct census {
 };
 
 static bool hopeless(const struct task *t) {
-    if (!rule_current(t) || t->want != ORLOP__WANT__WANT_RUN || !rule_final(t)) return false;
+    if (!rule_current(t) || t->want != ORLOP__WANT__WANT_RUN) return false;
     if (t->status.state == ORLOP__TASK_STATE__COMPLETE) return false;
+    if (!rule_final(t))
+        return t->status.health == ORLOP__HEALTH__HEALTH_UNHEALTHY ||
+               t->status.failures >= FAILURES_HOPELESS;
     return !rule_replaceable(t) || t->tries >= TRIES_HOPELESS;
 }
 
@@ -169,6 +173,7 @@ static const char *detail_of(struct describe *d, const struct service *svc, stru
         enum gate g = gate_check(d->s, svc, wanted, &why);
         if (g == GATE_NEVER) c->hopeless = true;
         if (g == GATE_OPEN && c->troubled) describe_trouble(d, c->troubled, &why);
+        if (why.code == -ENOSPC) c->hopeless = true; /* until somebody makes room */
     }
     if (!why.code && c->outdated)
         err_say(&why, -EAGAIN, "%u replicas of an older revision are replaced one by one",

@@ -226,6 +226,7 @@ static int take_status(struct task *t, const Orlop__TaskStatus *st) {
     to->ended_unix_ms = st->ended_unix_ms;
     to->pid = st->pid;
     to->restarts = st->restarts;
+    to->failures = st->failures;
     return 0;
 }
 
