@@ -63,6 +63,7 @@ at_end() {
     [ $code = 0 ] || node_logs
     [ ! -d "$ORLOP_RUN_DIR" ] || orlop dev --stop >/dev/null 2>&1 || { echo "FAILED: dev --stop at the end"; code=1; }
     cd /
+    if declare -F test_cleanup >/dev/null; then test_cleanup; fi # what the test itself made
     rm -rf "$test_dir" || code=1
     "$test_root/tests/check/leftovers" compare "$saved" || { echo "FAILED: the test left something behind"; code=1; }
     rm -f "$saved"
