@@ -26,7 +26,7 @@ static void check_partly(struct cf_manifest *m, const struct cf_node *n) {
     only(m, n, "ipc", ONLY("private"), "each task has an IPC namespace of its own");
     only(m, n, "isolation", ONLY("default"), "there is one kind of isolation");
     only(m, n, "pull_policy", ONLY("missing", "never"), "images come by `orlop image import`");
-    only(m, n, "userns_mode", ONLY("private", "host"), "private and host are");
+    only(m, n, "userns_mode", ONLY("host"), "only host is done in this version");
     only(m, deploy, "mode", ONLY("replicated"),
          "only replicated services are done in this version");
     only(m, deploy, "endpoint_mode", ONLY("vip"), "each service has a virtual address");
@@ -161,11 +161,8 @@ static void simple(struct cf_manifest *m, Orlop__Service *s, const struct cf_nod
                  {&s->stop_signal, "stop_signal"}};
     for (size_t i = 0; i < array_len(texts); i++)
         *texts[i].field = cf_m_text(m, cf_get_str(n, texts[i].key));
-    const char *userns = cf_get_str(n, "userns_mode");
-    if (userns && str_eq(userns, "private")) s->userns_mode = cf_m_text(m, userns);
     s->read_only = cf_get_bool(n, "read_only");
     s->init = cf_get_bool(n, "init");
-    s->tty = cf_get_bool(n, "tty");
     s->stdin_open = cf_get_bool(n, "stdin_open");
     s->has_stop_grace = cf_get(n, "stop_grace_period") != NULL;
     s->stop_grace_ms = cf_m_ms(m, n, "stop_grace_period");

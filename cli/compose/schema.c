@@ -131,7 +131,7 @@ static const struct cf_table port_table = {KEYS(port_keys), .finish = cf_finish_
 static const struct cf_key i_port = {"", .type = &t_port, .table = &port_table};
 
 static const struct cf_key bind_keys[] = {
-    {"propagation", TEXT, DOES},
+    {"propagation", TEXT, PARTLY("only `private` and `rprivate` are done; " LATER_RUN)},
     {"create_host_path", FLAG, .flags = CF_KEEP, DOES},
     {"recursive", TEXT, .words = WORDS("enabled", "disabled", "writable", "readonly"),
      REFUSES(LATER_RUN)},
@@ -141,7 +141,7 @@ static const struct cf_table bind_table = {KEYS(bind_keys)};
 static const struct cf_key mount_volume_keys[] = {
     {"labels", KEYVALUE, REFUSES("labels of anonymous volumes are not kept")},
     {"nocopy", FLAG, DOES},
-    {"subpath", TEXT, DOES},
+    {"subpath", TEXT, REFUSES(LATER_RUN)},
 };
 static const struct cf_table mount_volume_table = {KEYS(mount_volume_keys)};
 static const struct cf_key tmpfs_keys[] = {
@@ -532,11 +532,11 @@ static const struct cf_key service_keys[] = {
     {"storage_opt", OPTIONS, REFUSES(LATER_RUN)},
     {"sysctls", KEYVALUE, REFUSES(LATER_RUN)},
     {"tmpfs", TEXTS, .flags = CF_UNIQUE, .identity = cf_id_text, DOES},
-    {"tty", FLAG, DOES},
+    {"tty", FLAG, REFUSES(LATER_RUN ": `orlop exec` gives a terminal")},
     {"ulimits", .type = &t_ulimits, .value = &i_ulimit, DOES},
     {"use_api_socket", BOOL, REFUSES("there is no such socket")},
     {"user", TEXT, DOES},
-    {"userns_mode", TEXT, PARTLY("`private` or nothing")},
+    {"userns_mode", TEXT, PARTLY("only `host` is done; " LATER_RUN)},
     {"uts", TEXT, REFUSES(LATER_RUN)},
     {"volumes", .type = &t_volumes, .flags = CF_UNIQUE, .item = &i_volume, .identity = cf_id_volume,
      DOES},
