@@ -4,6 +4,7 @@
 #include "args.h"
 #include "client.h"
 #include "image_import.h"
+#include "list.h"
 #include "render.h"
 #include "runtime/base/mem.h"
 
@@ -30,7 +31,8 @@ static const struct usage rm_usage = {.line = "image rm [OPTIONS] IMAGE...",
 
 enum { DIGEST_SHOWN = 19 }; /* "sha256:" and twelve digits */
 
-static void print_table(const Orlop__ImageListAnswer *a) {
+static void print_table(const void *answer) {
+    const Orlop__ImageListAnswer *a = answer;
     static const char *const head[] = {"IMAGE", "DIGEST", "SIZE", "ARCH", "IN USE", "CREATED"};
     struct table_out t;
     char size[RENDER_BYTES_MAX], age[RENDER_AGE_MAX];
@@ -50,35 +52,15 @@ static void print_table(const Orlop__ImageListAnswer *a) {
 }
 
 static int image_ls(struct cli *cli, int argc, char **argv) {
-    const char *format = NULL;
-    bool json;
-    struct args args;
-    const struct opt opts[] = {{0, "format", "table|json", OPT_TEXT, &format, "how to print"}, {0}};
-    int r = args_parse(cli, &ls_usage, opts, false, argc, argv, &args);
-    if (r) return args_exit(r);
-    mem_free(args.operands);
-    r = args_format(&ls_usage, format, &json);
-    if (r) return r;
-    struct client *c = NULL;
-    struct arena a;
-    arena_init(&a, CLIENT_ARENA_MAX);
     Orlop__Empty q = ORLOP__EMPTY__INIT;
-    void *answer;
-    r = client_open(cli, &c);
-    if (!r)
-        r = client_call(c, ORLOP__METHOD__IMAGE_LIST, &q.base,
-                        &orlop__image_list_answer__descriptor, &a, &answer);
-    if (!r) {
-        const Orlop__ImageListAnswer *list = answer;
-        if (json)
-            r = render_json(
-                render_json_list(list->n_images, (ProtobufCMessage *const *) list->images));
-        else
-            print_table(list);
-    }
-    arena_fini(&a);
-    client_close(c);
-    return r;
+    const struct list_verb verb = {
+        .usage = &ls_usage,
+        .method = ORLOP__METHOD__IMAGE_LIST,
+        .request = &q.base,
+        .answer = &orlop__image_list_answer__descriptor,
+        .table = print_table,
+    };
+    return list_run(cli, &verb, argc, argv);
 }
 
 static int image_import(struct cli *cli, int argc, char **argv) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "args.h"
 #include "client.h"
+#include "list.h"
 #include "render.h"
 #include "runtime/base/mem.h"
 
@@ -10,7 +11,8 @@ static const struct usage inspect_usage = {.line = "node inspect NODE",
                                            .min = 1,
                                            .max = 1};
 
-static void print_table(const Orlop__NodeListAnswer *a) {
+static void print_table(const void *answer) {
+    const Orlop__NodeListAnswer *a = answer;
     static const char *const head[] = {"NAME",   "STATE",  "TASKS",  "CPU",
                                        "MEMORY", "KERNEL", "VERSION"};
     struct table_out t;
@@ -34,35 +36,15 @@ static void print_table(const Orlop__NodeListAnswer *a) {
 }
 
 static int node_ls(struct cli *cli, int argc, char **argv) {
-    const char *format = NULL;
-    bool json;
-    struct args args;
-    const struct opt opts[] = {{0, "format", "table|json", OPT_TEXT, &format, "how to print"}, {0}};
-    int r = args_parse(cli, &ls_usage, opts, false, argc, argv, &args);
-    if (r) return args_exit(r);
-    mem_free(args.operands);
-    r = args_format(&ls_usage, format, &json);
-    if (r) return r;
-    struct client *c = NULL;
-    struct arena a;
-    arena_init(&a, CLIENT_ARENA_MAX);
     Orlop__Empty q = ORLOP__EMPTY__INIT;
-    void *answer;
-    r = client_open(cli, &c);
-    if (!r)
-        r = client_call(c, ORLOP__METHOD__NODE_LIST, &q.base, &orlop__node_list_answer__descriptor,
-                        &a, &answer);
-    if (!r) {
-        const Orlop__NodeListAnswer *list = answer;
-        if (json)
-            r = render_json(
-                render_json_list(list->n_nodes, (ProtobufCMessage *const *) list->nodes));
-        else
-            print_table(list);
-    }
-    arena_fini(&a);
-    client_close(c);
-    return r;
+    const struct list_verb verb = {
+        .usage = &ls_usage,
+        .method = ORLOP__METHOD__NODE_LIST,
+        .request = &q.base,
+        .answer = &orlop__node_list_answer__descriptor,
+        .table = print_table,
+    };
+    return list_run(cli, &verb, argc, argv);
 }
 
 static int node_inspect(struct cli *cli, int argc, char **argv) {

@@ -3,6 +3,7 @@
 
 #include "args.h"
 #include "client.h"
+#include "list.h"
 #include "render.h"
 #include "runtime/base/mem.h"
 
@@ -14,7 +15,8 @@ static const struct usage rm_usage = {
     .min = 1,
     .max = -1};
 
-static void print_table(const Orlop__VolumeListAnswer *a) {
+static void print_table(const void *answer) {
+    const Orlop__VolumeListAnswer *a = answer;
     static const char *const head[] = {"NAME", "APP", "IN USE", "CREATED"};
     struct table_out t;
     char age[RENDER_AGE_MAX];
@@ -30,35 +32,15 @@ static void print_table(const Orlop__VolumeListAnswer *a) {
 }
 
 static int volume_ls(struct cli *cli, int argc, char **argv) {
-    const char *format = NULL;
-    bool json;
-    struct args args;
-    const struct opt opts[] = {{0, "format", "table|json", OPT_TEXT, &format, "how to print"}, {0}};
-    int r = args_parse(cli, &ls_usage, opts, false, argc, argv, &args);
-    if (r) return args_exit(r);
-    mem_free(args.operands);
-    r = args_format(&ls_usage, format, &json);
-    if (r) return r;
-    struct client *c = NULL;
-    struct arena a;
-    arena_init(&a, CLIENT_ARENA_MAX);
     Orlop__Empty q = ORLOP__EMPTY__INIT;
-    void *answer;
-    r = client_open(cli, &c);
-    if (!r)
-        r = client_call(c, ORLOP__METHOD__VOLUME_LIST, &q.base,
-                        &orlop__volume_list_answer__descriptor, &a, &answer);
-    if (!r) {
-        const Orlop__VolumeListAnswer *list = answer;
-        if (json)
-            r = render_json(
-                render_json_list(list->n_volumes, (ProtobufCMessage *const *) list->volumes));
-        else
-            print_table(list);
-    }
-    arena_fini(&a);
-    client_close(c);
-    return r;
+    const struct list_verb verb = {
+        .usage = &ls_usage,
+        .method = ORLOP__METHOD__VOLUME_LIST,
+        .request = &q.base,
+        .answer = &orlop__volume_list_answer__descriptor,
+        .table = print_table,
+    };
+    return list_run(cli, &verb, argc, argv);
 }
 
 static int volume_rm(struct cli *cli, int argc, char **argv) {
