@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "args.h"
+#include "client.h"
 #include "list.h"
 #include "render.h"
 #include "runtime/base/mem.h"
