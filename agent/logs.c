@@ -158,6 +158,7 @@ static int open_reader(struct source *s, int64_t tail, struct err *err) {
     char dir[PATHS_FULL_MAX];
     snprintf(dir, sizeof dir, "%s/tasks/%s/log", q->logs->state, s->task);
     int r = log_reader_open(dir, q->since, tail, &s->reader, err);
+    if (r == 0 && !q->follow) log_reader_stop_here(s->reader);
     return r == -ENOENT ? 0 : r;
 }
 

@@ -46,6 +46,9 @@ struct log_reader {
     int data, index;
     uint64_t size; /* of data, as far as it is believed */
     bool last;     /* no higher number was there when SIZE was asked */
+    bool stops;    /* at STOP_SIZE of file STOP_NUMBER, whatever comes behind */
+    uint32_t stop_number;
+    uint64_t stop_size;
     uint64_t pos;
     uint64_t record; /* that covers POS, if it has any bytes */
     struct log_record batch[RECORDS_BATCH];
@@ -86,6 +89,7 @@ static uint32_t next_number(const struct log_reader *r, uint32_t above, uint32_t
     }
     for (struct dirent *e; (e = readdir(d)) != NULL;) {
         uint32_t n = number_of(e->d_name);
+        if (r->stops && n > r->stop_number) continue;
         if (n > above && (found == 0 || n < found)) found = n;
         if (n > highest) highest = n;
     }
@@ -156,8 +160,10 @@ static bool refresh(struct log_reader *r) {
     bool last = next_number(r, r->number, NULL) == 0;
     struct stat st;
     if (fstat(r->data, &st) < 0) return false;
-    bool news = (uint64_t) st.st_size > r->size || last != r->last;
-    r->size = (uint64_t) st.st_size;
+    uint64_t size = (uint64_t) st.st_size;
+    if (r->stops && r->number == r->stop_number && size > r->stop_size) size = r->stop_size;
+    bool news = size > r->size || last != r->last;
+    r->size = size;
     r->last = last;
     r->batch_n = 0; /* what lay at the end may have been written over */
     return news;
@@ -398,9 +404,20 @@ static int stand_at(struct log_reader *r, uint32_t number, uint64_t pos) {
     return 0;
 }
 
+void log_reader_stop_here(struct log_reader *r) {
+    uint32_t highest = 0;
+    (void) next_number(r, 0, &highest);
+    auto_fd int data = highest ? open_file(r->dir, highest, "log") : -1;
+    struct stat st;
+    r->stop_size = data >= 0 && fstat(data, &st) == 0 ? (uint64_t) st.st_size : 0;
+    r->stop_number = highest;
+    r->stops = true;
+}
+
 static int seek_tail(struct log_reader *r, int64_t tail) {
     uint32_t number;
     uint64_t pos;
+    log_reader_stop_here(r); /* it may grow as fast as we count */
     seek_lines(r, (uint64_t) tail * 2 + TAIL_SLACK, &number, &pos);
     int e = stand_at(r, number, pos);
     int64_t total = 0;
@@ -412,6 +429,7 @@ static int seek_tail(struct log_reader *r, int64_t tail) {
         e = 0;
     }
     r->since = since;
+    r->stops = false;
     if (e < 0) return e;
     r->skip = total > tail ? total - tail : 0;
     return stand_at(r, number, pos);

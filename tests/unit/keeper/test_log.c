@@ -246,6 +246,28 @@ static void test_follow_wakes_and_gives_what_came(void **state) {
     log_reader_free(r);
 }
 
+/* A writer that writes a line for each that is read, over rotations. */
+static void test_reader_that_stops_here_ends_though_the_log_grows(void **state) {
+    (void) state;
+    open_log(SINK_BYTES_MIN, 3);
+    put(LOG_STDOUT, "first\nsecond\nha", 0);
+    struct log_reader *r = reader(0, -1);
+    log_reader_stop_here(r);
+    char line[1001];
+    memset(line, 'a', sizeof line);
+    line[999] = '\n';
+    line[1000] = 0;
+    struct log_line l;
+    int n = 0;
+    while (n < 100 && log_reader_next(r, true, &l, NULL) == 1) {
+        n++;
+        for (int i = 0; i < 5; i++) put(LOG_STDOUT, line, 1);
+    }
+    assert_int_equal(n, 3); /* or fewer, had the first file been rotated away */
+    assert_int_equal(log_reader_next(r, true, &l, NULL), 0);
+    log_reader_free(r);
+}
+
 static void test_reader_of_a_lying_index_only_gives_wrong_lines(void **state) {
     (void) state;
     open_log(0, 0);
@@ -319,6 +341,7 @@ int main(void) {
         T(test_boundary_ends_the_open_line_of_an_earlier_attempt),
         T(test_writer_goes_on_after_a_kill_at_any_write),
         T(test_follow_wakes_and_gives_what_came),
+        T(test_reader_that_stops_here_ends_though_the_log_grows),
         T(test_reader_of_a_lying_index_only_gives_wrong_lines),
         T(test_full_disk_keeps_the_bytes_in_the_pipe),
         T(test_driver_none_swallows_bytes),
