@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "agent/actions.h"
+#include "agent/connections.h"
 #include "agent/health.h"
 #include "agent/logs.h"
 #include "agent/ports.h"
@@ -312,12 +313,11 @@ void actions_perform(struct agent *a, const struct rec_action *action) {
         actions__clean(a, t, (uint32_t) action->arg);
         return;
     case REC_DRAIN_CHECK:
-        if (aview_established(a->view, t->st->spec) == 0)
-            agent_task_event(a, REC_EV_DRAINED, t->id);
+        aconns_drain_check(a->conns, t->st->spec);
         return;
     case REC_FORGET:
         if (t->st)
-            aview_forget(a->view, t->st->spec, action->arg ? NET_FORGET_ALL : NET_FORGET_LEAVING);
+            aconns_forget(a->conns, t->st->spec, action->arg ? NET_FORGET_ALL : NET_FORGET_LEAVING);
         return;
     case REC_WATCH:
         watch(a, t);

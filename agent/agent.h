@@ -22,6 +22,7 @@
 #include "runtime/image/image.h"
 #include "runtime/net/net.h"
 
+struct aconns;
 struct agent_images;
 struct execs;
 struct health;
@@ -56,6 +57,7 @@ struct agent {
     struct image_store *images;
     struct net *net;
     struct aview *view;
+    struct aconns *conns;
     struct ports *ports;
     struct health *health;
     struct klink *klink;

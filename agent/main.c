@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/connections.h"
 #include "agent/health.h"
 #include "agent/ports.h"
 #include "agent/requests.h"
@@ -80,6 +81,7 @@ static void begin_end(struct process *p) {
     requests_close(a);
     klink_close(a->klink);
     ports_close(a->ports);
+    aconns_close(a->conns);
     aview_close(a->view);
     writer_close(a->writer);
     a->writer = NULL;
@@ -224,6 +226,7 @@ static int make_parts(struct agent *a, struct err *err) {
     int r = health_new(a, &a->health);
     if (r == 0) r = ports_new(a, paths_run(&a->paths, "proxy.sock", path), &a->ports);
     if (r == 0) r = aview_new(a, &a->view);
+    if (r == 0) r = aconns_new(a, &a->conns);
     if (r == 0) r = asession_new(a, &a->session);
     if (r == 0) r = bus_new(a->loop, &a->bus);
     if (r == 0)

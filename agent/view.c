@@ -177,30 +177,7 @@ uint64_t aview_applied_idx(const struct aview *v) {
     return v->applied_idx;
 }
 
-/* ---- conntrack and links ---- */
-
-void aview_forget(struct aview *v, const Orlop__TaskSpec *task, enum net_forget what) {
-    for (size_t i = 0; i < task->n_addresses; i++) {
-        struct err err = {0};
-        if (net_forget(v->agent->net, task->addresses[i]->address, what, &err) < 0)
-            log_warn("conntrack.forget", "task=%s err=\"%s\" next=\"they time out\"", task->task,
-                     err.text);
-    }
-}
-
-int aview_established(struct aview *v, const Orlop__TaskSpec *task) {
-    int n = 0;
-    for (size_t i = 0; i < task->n_addresses; i++) {
-        struct err err = {0};
-        int r = net_established(v->agent->net, task->addresses[i]->address, &err);
-        if (r < 0)
-            log_warn("conntrack.count", "task=%s err=\"%s\" next=\"taken as none\"", task->task,
-                     err.text);
-        else
-            n += r;
-    }
-    return n;
-}
+/* ---- links ---- */
 
 bool aview_links_exist(const Orlop__TaskSpec *task, const char *sandbox) {
     for (size_t i = 0; i < task->n_addresses; i++) {

@@ -18,11 +18,6 @@ enum { VIEW_RETRY_MS = 1000 };
 must_use int aview_new(struct agent *a, struct aview **ret);
 void aview_changed(struct aview *v);
 uint64_t aview_applied_idx(const struct aview *v); /* 0 = none in this process yet */
-/* Conntrack of all addresses of TASK. */
-void aview_forget(struct aview *v, const Orlop__TaskSpec *task, enum net_forget what);
-/* Established connections to TASK; an error counts as none: the bound on draining is the caller's.
- */
-int aview_established(struct aview *v, const Orlop__TaskSpec *task);
 /* Do links of the attempt SANDBOX still exist? */
 bool aview_links_exist(const Orlop__TaskSpec *task, const char *sandbox);
 const Orlop__ViewNetwork *aview_network(const struct aview *v, uint32_t id);

@@ -7,6 +7,7 @@
 #include <linux/netfilter/nf_conntrack_tcp.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* linux 5.8; the user-space headers of Debian 12 have the attribute, but not what goes into it. */
@@ -103,84 +104,102 @@ int conntrack__parse(const struct nlmsghdr *h, struct conntrack_entry *ret) {
     return 0;
 }
 
-/* --- count --- */
-
-struct count {
-    uint32_t address;
-    int n;
-};
-
-static int count_entry(const struct nlmsghdr *h, void *arg) {
-    struct count *c = arg;
-    struct conntrack_entry e;
-    if (conntrack__parse(h, &e) < 0 || e.reply_source != c->address) return 0;
-    if (e.protocol == IPPROTO_TCP && e.tcp_state == TCP_CONNTRACK_ESTABLISHED) c->n++;
-    return 0;
-}
-
-int conntrack_established(struct conntrack *c, uint32_t address, struct err *err) {
-    _Alignas(struct nlmsghdr) char buf[512];
-    struct count n = {.address = address};
-    int r = netlink_dump(&c->dump, begin_dump(buf, address), count_entry, &n);
-    return r < 0 ? err_set(err, r, "count connections") : n.n;
-}
-
-/* --- forget --- */
-
-struct forget {
-    struct conntrack *c;
-    uint32_t address, prefix_len; /* 32: of one task, that is by reply source; else a pool */
-    enum net_forget what;
-    int n;
-};
-
-static bool concerns(const struct forget *f, const struct conntrack_entry *e) {
-    if (f->prefix_len == 32) return e->reply_source == f->address;
-    unsigned shift = 32 - f->prefix_len;
-    return e->reply_source >> shift == f->address >> shift ||
-           e->source >> shift == f->address >> shift;
-}
-
-static bool leaves(const struct conntrack_entry *e, enum net_forget what) {
-    if (what == NET_FORGET_ALL || e->protocol != IPPROTO_TCP) return true;
-    return e->tcp_state == TCP_CONNTRACK_SYN_SENT || e->tcp_state == TCP_CONNTRACK_SYN_RECV ||
-           e->tcp_state == TCP_CONNTRACK_SYN_SENT2;
-}
+/* --- deletion --- */
 
 static void put_copy(struct nlmsghdr *h, const struct nlattr *a) {
     mnl_attr_put(h, a->nla_type, mnl_attr_get_payload_len(a), mnl_attr_get_payload(a));
 }
 
-static int forget_entry(const struct nlmsghdr *h, void *arg) {
-    struct forget *f = arg;
-    struct conntrack_entry e;
+static int delete_entry(struct conntrack *c, const struct conntrack_entry *e) {
     _Alignas(struct nlmsghdr) char buf[1024];
-    if (conntrack__parse(h, &e) < 0 || !concerns(f, &e) || !leaves(&e, f->what)) return 0;
-    if (!e.has_id || mnl_attr_get_payload_len(e.original) > 512) return 0;
-    if (f->n >= FORGET_MAX) return -E2BIG;
+    if (!e->has_id || mnl_attr_get_payload_len(e->original) > 512) return 0;
     struct nlmsghdr *request = begin(buf, IPCTNL_MSG_CT_DELETE, 0);
-    put_copy(request, e.original);
-    mnl_attr_put_u32(request, CTA_ID, e.id);
-    if (e.zone) put_copy(request, e.zone);
-    int r = netlink_talk(&f->c->change, request);
+    put_copy(request, e->original);
+    mnl_attr_put_u32(request, CTA_ID, e->id);
+    if (e->zone) put_copy(request, e->zone);
+    int r = netlink_talk(&c->change, request);
     if (r == -ENOENT) return 0; /* it went by itself */
-    if (r == 0) f->n++;
-    return r;
+    return r < 0 ? r : 1;
 }
 
-int conntrack_forget(struct conntrack *c, uint32_t address, enum net_forget what, struct err *err) {
+/* --- of task addresses --- */
+
+struct look {
+    struct conntrack *c;
+    struct net_connections *v;
+    size_t n;
+    int deleted;
+};
+
+static int by_address(const void *a, const void *b) {
+    uint32_t x = ((const struct net_connections *) a)->address;
+    uint32_t y = ((const struct net_connections *) b)->address;
+    return (x > y) - (x < y);
+}
+
+static bool leaves(const struct conntrack_entry *e, enum net_forget what) {
+    if (what == NET_FORGET_NOTHING) return false;
+    if (what == NET_FORGET_ALL || e->protocol != IPPROTO_TCP) return true;
+    return e->tcp_state == TCP_CONNTRACK_SYN_SENT || e->tcp_state == TCP_CONNTRACK_SYN_RECV ||
+           e->tcp_state == TCP_CONNTRACK_SYN_SENT2;
+}
+
+static int look_at_entry(const struct nlmsghdr *h, void *arg) {
+    struct look *l = arg;
+    struct conntrack_entry e;
+    if (conntrack__parse(h, &e) < 0) return 0;
+    struct net_connections key = {.address = e.reply_source};
+    struct net_connections *found = bsearch(&key, l->v, l->n, sizeof key, by_address);
+    if (!found) return 0;
+    if (!leaves(&e, found->forget)) {
+        if (e.protocol == IPPROTO_TCP && e.tcp_state == TCP_CONNTRACK_ESTABLISHED)
+            found->established++;
+        return 0;
+    }
+    if (l->deleted >= FORGET_MAX) return -E2BIG;
+    int r = delete_entry(l->c, &e);
+    if (r > 0) l->deleted++;
+    return r < 0 ? r : 0;
+}
+
+int conntrack_look(struct conntrack *c, struct net_connections *v, size_t n, struct err *err) {
     _Alignas(struct nlmsghdr) char buf[512];
-    struct forget f = {.c = c, .address = address, .prefix_len = 32, .what = what};
-    int r = netlink_dump(&c->dump, begin_dump(buf, address), forget_entry, &f);
-    if (r == -E2BIG) r = 0;
-    return r < 0 ? err_set(err, r, "forget connections") : f.n;
+    if (n == 0) return 0;
+    struct look l = {.c = c, .v = v, .n = n};
+    for (size_t i = 0; i < n; i++) v[i].established = 0;
+    qsort(v, n, sizeof *v, by_address);
+    struct nlmsghdr *request =
+        n == 1 ? begin_dump(buf, v->address) : begin(buf, IPCTNL_MSG_CT_GET, 0);
+    int r = netlink_dump(&c->dump, request, look_at_entry, &l);
+    if (r == -E2BIG) r = 0; /* the rest is found by the next look */
+    return r < 0 ? err_set(err, r, "look at connections") : 0;
+}
+
+/* --- of a pool --- */
+
+struct pool {
+    struct conntrack *c;
+    uint32_t address, shift;
+    int deleted;
+};
+
+static int forget_entry(const struct nlmsghdr *h, void *arg) {
+    struct pool *p = arg;
+    struct conntrack_entry e;
+    if (conntrack__parse(h, &e) < 0) return 0;
+    uint32_t pool = p->address >> p->shift;
+    if (e.reply_source >> p->shift != pool && e.source >> p->shift != pool) return 0;
+    if (p->deleted >= FORGET_MAX) return -E2BIG;
+    int r = delete_entry(p->c, &e);
+    if (r > 0) p->deleted++;
+    return r < 0 ? r : 0;
 }
 
 int conntrack_forget_pool(struct conntrack *c, uint32_t pool, uint32_t prefix_len,
                           struct err *err) {
     _Alignas(struct nlmsghdr) char buf[512];
-    struct forget f = {.c = c, .address = pool, .prefix_len = prefix_len, .what = NET_FORGET_ALL};
-    int r = netlink_dump(&c->dump, begin(buf, IPCTNL_MSG_CT_GET, 0), forget_entry, &f);
+    struct pool p = {.c = c, .address = pool, .shift = 32 - prefix_len};
+    int r = netlink_dump(&c->dump, begin(buf, IPCTNL_MSG_CT_GET, 0), forget_entry, &p);
     if (r == -E2BIG) r = 0;
-    return r < 0 ? err_set(err, r, "forget connections") : f.n;
+    return r < 0 ? err_set(err, r, "forget connections") : p.deleted;
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/* runtime/net/conntrack.h - the kernel's connections that one task address answers: count, forget.
+/* runtime/net/conntrack.h - the kernel's connections that task addresses answer: count, forget.
  *
- * Role     a dump that the kernel filters by reply source (an address that a VIP, a published port
- *          or nobody has translated answers by itself), then deletions by original tuple and id.
- *          Never a delete by filter: old kernels would flush everything.
+ * Role     one dump by reply source (an address that a VIP, a published port or nobody has
+ *          translated answers by itself), which the kernel filters when one address is meant, then
+ *          deletions by original tuple and id. Never a delete by filter: old kernels would flush
+ *          everything.
  * Thread   [loop]; 9 ms in the kernel with 262,144 buckets, 18 ms with 40,000 entries.
  */
 #ifndef ORLOP_NET_CONNTRACK_H
@@ -19,9 +20,9 @@ struct conntrack {
 must_use int conntrack_open(struct conntrack *c, struct err *err);
 void conntrack_close(struct conntrack *c);
 
-must_use int conntrack_established(struct conntrack *c, uint32_t address, struct err *err);
-must_use int conntrack_forget(struct conntrack *c, uint32_t address, enum net_forget what,
-                              struct err *err); /* how many */
+/* See net_connections(). */
+must_use int conntrack_look(struct conntrack *c, struct net_connections *v, size_t n,
+                            struct err *err);
 
 /* All entries that begin or end in POOL, at the end of everything: walks every entry there is. */
 must_use int conntrack_forget_pool(struct conntrack *c, uint32_t pool, uint32_t prefix_len,

@@ -312,13 +312,8 @@ bool net_link_exists(const char *name) {
     return if_nametoindex(name) != 0;
 }
 
-int net_established(struct net *n, uint32_t address, struct err *err) {
-    return conntrack_established(&n->conntrack, address, err);
-}
-
-int net_forget(struct net *n, uint32_t address, enum net_forget what, struct err *err) {
-    int r = conntrack_forget(&n->conntrack, address, what, err);
-    return r < 0 ? r : 0;
+int net_connections(struct net *n, struct net_connections *v, size_t n_v, struct err *err) {
+    return conntrack_look(&n->conntrack, v, n_v, err);
 }
 
 int net_teardown(struct net *n, struct err *err) {

@@ -604,9 +604,23 @@ static void test_host_made_a_router_by_others_stays_one(void **state) {
 
 /* --- connections --- */
 
+static int established(uint32_t address) {
+    struct net_connections v[] = {{.address = address}, {.address = addresses[A2]}};
+    assert_int_equal(net_connections(w.net, v, 1, NULL), 0);
+    int n = v[0].established;
+    assert_int_equal(net_connections(w.net, v, 2, NULL), 0); /* the same when asked for many */
+    assert_int_equal(v[v[0].address == address ? 0 : 1].established, n);
+    return n;
+}
+
+static void forget(uint32_t address, enum net_forget what) {
+    struct net_connections v[] = {{.address = addresses[M_B]},
+                                  {.address = address, .forget = what}};
+    assert_int_equal(net_connections(w.net, v, 2, NULL), 0);
+}
+
 static void test_established_counts_and_forget_forgets(void **state) {
     (void) state;
-    struct err err = {0};
     int fd[3], server[3];
     for (int i = 0; i < 3; i++) {
         /* two by the VIP, one directly */
@@ -616,15 +630,15 @@ static void test_established_counts_and_forget_forgets(void **state) {
         assert_true(fd[i] >= 0);
         assert_int_equal(who_got(SOCK_STREAM, NULL, &server[i]), B1);
     }
-    assert_int_equal(net_established(w.net, addresses[B1], &err), 3);
-    assert_int_equal(net_established(w.net, addresses[A1], &err), 0);
-    assert_int_equal(net_forget(w.net, addresses[B1], NET_FORGET_LEAVING, &err), 0);
-    assert_int_equal(net_established(w.net, addresses[B1], &err), 3);
+    assert_int_equal(established(addresses[B1]), 3);
+    assert_int_equal(established(addresses[A1]), 0);
+    forget(addresses[B1], NET_FORGET_LEAVING);
+    assert_int_equal(established(addresses[B1]), 3);
     close(fd[0]);
     close(server[0]);
-    assert_int_equal(net_established(w.net, addresses[B1], &err), 2);
-    assert_int_equal(net_forget(w.net, addresses[B1], NET_FORGET_ALL, &err), 0);
-    assert_int_equal(net_established(w.net, addresses[B1], &err), 0);
+    assert_int_equal(established(addresses[B1]), 2);
+    forget(addresses[B1], NET_FORGET_ALL);
+    assert_int_equal(established(addresses[B1]), 0);
     for (int i = 1; i < 3; i++) {
         close(fd[i]);
         close(server[i]);
@@ -633,7 +647,6 @@ static void test_established_counts_and_forget_forgets(void **state) {
 
 static void test_udp_leaves_a_gone_task_when_forgotten(void **state) {
     (void) state;
-    struct err err = {0};
     auto_fd int fd = world_connect(w.task[M_A], SOCK_DGRAM, VIP_WEB, 80);
     int first = who_got(SOCK_DGRAM, NULL, NULL);
     assert_true(first >= A1 && first <= A3);
@@ -641,7 +654,7 @@ static void test_udp_leaves_a_gone_task_when_forgotten(void **state) {
     apply(w.view);
     assert_int_equal(send(fd, "again", 5, 0), 5);
     assert_int_equal(who_got(SOCK_DGRAM, NULL, NULL), first); /* it sticks */
-    assert_int_equal(net_forget(w.net, addresses[first], NET_FORGET_LEAVING, &err), 0);
+    forget(addresses[first], NET_FORGET_LEAVING);
     assert_int_equal(send(fd, "again", 5, 0), 5);
     int second = who_got(SOCK_DGRAM, NULL, NULL);
     assert_true(second >= A1 && second <= A3 && second != first);
