@@ -2,6 +2,7 @@
 /* A session's life:
  *
  *     STARTING --started--> RUNNING --exit--> DRAINING --all read and sent--> OVER (exit, END)
+ *        |\--no such program--> DRAINING (the sentence as its stderr; exit 126, 127)
  *        \--failed--> OVER (ERROR)
  *     any --the client goes away--> OVER (the process is killed)
  *
@@ -14,6 +15,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>
@@ -31,6 +33,8 @@ enum {
     INPUT_MAX = BUS_WINDOW + BUS_FRAME_MAX,
     WINDOW_SIDE_MAX = 65535,
     SIGNAL_MAX = 64,
+    EXIT_NOT_EXECUTABLE = 126, /* as shells have it, and a task whose program is missing */
+    EXIT_NOT_FOUND = 127,
 };
 
 enum session_state { EXEC_STARTING, EXEC_RUNNING, EXEC_DRAINING, EXEC_OVER };
@@ -387,7 +391,28 @@ static void on_exec_closed(void *ctx, int status, int32_t wait_status, const str
     if (x->state != EXEC_OVER) want_all(x);
 }
 
-static const struct klink_exec_ops klink_ops = {.started = on_started, .closed = on_exec_closed};
+/* To a script this is a command that failed, as in a shell: its exit code, a line on its stderr. */
+static void on_no_program(void *ctx, int status, const struct err *err) {
+    struct session *x = ctx;
+    x->id = 0;
+    if (x->state == EXEC_OVER) return;
+    char line[ERR_TEXT_MAX + 16];
+    snprintf(line, sizeof line, "orlop: %s%s", err->text, x->tty ? "\r\n" : "\n");
+    Orlop__ExecOutput m = ORLOP__EXEC_OUTPUT__INIT;
+    m.what_case = ORLOP__EXEC_OUTPUT__WHAT_ERR;
+    m.err = (ProtobufCBinaryData){.len = strlen(line), .data = (uint8_t *) line};
+    int r = send_output(x, &m);
+    if (r < 0) {
+        fail(x, r, "send the output");
+        return;
+    }
+    x->wait_status = W_EXITCODE(status == -ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE, 0);
+    x->state = EXEC_DRAINING;
+    drain(x);
+}
+
+static const struct klink_exec_ops klink_ops = {
+    .started = on_started, .closed = on_exec_closed, .no_program = on_no_program};
 
 /* ---- opening ---- */
 

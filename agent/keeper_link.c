@@ -19,6 +19,7 @@
 #include "runtime/base/fd.h"
 #include "runtime/base/list.h"
 #include "runtime/base/mem.h"
+#include "runtime/base/str.h"
 #include "runtime/keeper/client.h"
 
 enum request_kind { R_START, R_LIST, R_CLOSE, R_EXEC, R_DONE, R_IGNORED };
@@ -205,16 +206,20 @@ static int on_list(struct klink *k, struct request *q, const Orlop__SandboxList 
     return 0;
 }
 
-static void on_exec_failed(struct request *q, int status, const char *text) {
+static void on_exec_failed(struct request *q, int status, const char *phase, const char *text) {
     struct err err = {.code = status};
     snprintf(err.text, sizeof err.text, "%s", text);
-    if (!q->abandoned) q->exec->closed(q->ctx, status, 0, &err);
+    if (q->abandoned) return;
+    if (str_eq(phase, "exec") && q->exec->no_program)
+        q->exec->no_program(q->ctx, status, &err);
+    else
+        q->exec->closed(q->ctx, status, 0, &err);
 }
 
 static void on_failed(struct klink *k, struct request *q, const Orlop__KeeperFailure *f) {
     int status = f->error > 0 ? -f->error : -EIO;
     if (q->kind == R_START) k->ops->start_failed(k->ctx, q->task, q->attempt, f);
-    if (q->kind == R_EXEC) on_exec_failed(q, status, f->text);
+    if (q->kind == R_EXEC) on_exec_failed(q, status, f->phase, f->text);
     if (q->kind == R_DONE) q->done(q->ctx, status);
     if (q->kind ==
         R_CLOSE) /* its record could not be written; after the next list it is asked again */
@@ -310,7 +315,8 @@ static void drop_requests(struct klink *k) {
     }
     while (!list_empty(&all)) {
         struct request *q = list_entry(all.next, struct request, node);
-        if (q->kind == R_EXEC && !k->closing) on_exec_failed(q, -ECONNRESET, "the keeper is gone");
+        if (q->kind == R_EXEC && !k->closing)
+            on_exec_failed(q, -ECONNRESET, "keeper", "the keeper is gone");
         if (q->kind == R_DONE && !k->closing) q->done(q->ctx, -ECONNRESET);
         request_drop(q);
     }

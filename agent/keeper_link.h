@@ -65,6 +65,9 @@ struct klink_exec_ops {
     /* The last callback. WAIT_STATUS is valid when STATUS is 0; else it did not start (negative
      * errno, sentence in ERR) or the keeper was lost (-ECONNRESET: it was killed). */
     void (*closed)(void *ctx, int status, int32_t wait_status, const struct err *err);
+    /* May be NULL. The last callback in place of closed, when all was there but the program: it was
+     * not found (-ENOENT) or cannot be executed. */
+    void (*no_program)(void *ctx, int status, const struct err *err);
 };
 must_use int klink_exec(struct klink *k, Orlop__KeeperExec *e, const int *fds, size_t n_fds,
                         const struct klink_exec_ops *ops, void *ctx, uint64_t *ret_exec);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* cli/exit_codes.h - what `orlop` exits with. `exec` exits with the code of the process that it
- * ran, a verb that ^C ended with 130. */
+ * ran: 127 when there is no such program, 126 when it cannot be executed, 128+n when signal n ended
+ * it. A verb that ^C ended exits with 130. */
 #ifndef ORLOP_CLI_EXIT_CODES_H
 #define ORLOP_CLI_EXIT_CODES_H
 

@@ -160,7 +160,7 @@ void keeper__exec(struct keeper *k, struct peer *p, const Orlop__KeeperRequest *
         r = exec_add(p, req->id, &proc, master);
         if (r < 0) err_set(&err, r, "watch the process");
     }
-    if (r < 0) keeper__send_failed(p, req->id, r, "exec", err.text);
+    if (r < 0) keeper__send_failed(p, req->id, r, "keeper", err.text);
 }
 
 void keeper__exec_signal(struct peer *p, const Orlop__KeeperRequest *req) {

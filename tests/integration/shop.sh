@@ -37,6 +37,9 @@ wait "$follower" 2>/dev/null
 # exec: exit code, stdin, a terminal with a resized window and ^C.
 expect "exec without terminal" "hello" "$(orlop exec -T redis sh -c 'echo hello')"
 expect_code 7 orlop exec -T redis sh -c 'exit 7'
+expect_code 127 orlop exec -T redis no-such-program
+expect_match "exec of no program" 'no-such-program.*not found' "$out"
+expect_code 126 orlop exec -T redis /etc
 expect "exec stdin" "abc" "$(printf abc | orlop exec -T redis cat)"
 "$ORLOP_BUILD/tests/lib/ptyrun" 24 80 "$ORLOP_BUILD/cli/orlop" exec -it redis sh <<'PTY' || fail "exec -it: $?"
 send stty size\n

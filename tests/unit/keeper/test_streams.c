@@ -41,6 +41,7 @@ struct klink { /* one process at a time */
     int master;
     unsigned abandoned;
     char env[256];
+    int refusal; /* what comes of the program: 0 or a negative errno */
 };
 
 static struct {
@@ -82,6 +83,11 @@ static void on_end(uv_poll_t *h, int status, int events) {
 
 static void on_soon(uv_timer_t *h) {
     struct klink *k = container_of(h, struct klink, soon);
+    if (k->ops && k->refusal) {
+        struct err err = {.code = k->refusal, .text = "nope: not found in $PATH"};
+        k->ops->no_program(k->ctx, k->refusal, &err);
+        return;
+    }
     if (k->ops) k->ops->started(k->ctx, k->pid, steal_fd(&k->master));
     fd_close(&k->master);
     uv_poll_init(&t.loop, &k->poll, k->pidfd);
@@ -97,6 +103,11 @@ int klink_exec(struct klink *k, Orlop__KeeperExec *e, const int *fds, size_t n_f
     snprintf(k->env, sizeof k->env, "%s %s", e->n_env > 0 ? e->env[0] : "",
              e->n_env > 1 ? e->env[1] : "");
     k->master = -1;
+    k->ops = ops;
+    k->ctx = ctx;
+    *ret_exec = 1;
+    uv_timer_start(&k->soon, on_soon, 0, 0);
+    if (k->refusal) return 0;
     k->pid = e->tty ? forkpty(&k->master, NULL, NULL, NULL) : fork();
     if (k->pid == 0) {
         if (!e->tty) {
@@ -109,10 +120,6 @@ int klink_exec(struct klink *k, Orlop__KeeperExec *e, const int *fds, size_t n_f
         _exit(127);
     }
     k->pidfd = sys_pidfd_open(k->pid, 0);
-    k->ops = ops;
-    k->ctx = ctx;
-    *ret_exec = 1;
-    uv_timer_start(&k->soon, on_soon, 0, 0);
     return 0;
 }
 
@@ -502,6 +509,32 @@ static void test_exec_signal_gives_128_plus_n(void **state) {
     assert_int_equal(t.code, 128 + SIGTERM);
 }
 
+static void test_exec_of_no_program_exits_as_in_a_shell(void **state) {
+    (void) state;
+    static const struct {
+        int error, code;
+        bool tty;
+        const char *line;
+    } cases[] = {
+        {-ENOENT, 127, false, "orlop: nope: not found in $PATH\n"},
+        {-EACCES, 126, false, "orlop: nope: not found in $PATH\n"},
+        {-ENOEXEC, 126, false, "orlop: nope: not found in $PATH\n"},
+        {-ENOENT, 127, true, "orlop: nope: not found in $PATH\r\n"},
+    };
+    for (size_t i = 0; i < array_len(cases); i++) {
+        t.closed = t.exited = false;
+        t.out_len = 0;
+        memset(t.out, 0, 64);
+        t.klink.refusal = cases[i].error;
+        ask_exec("", cases[i].tty, true);
+        run_until(is_closed);
+        assert_int_equal(t.err.code, 0);
+        assert_true(t.exited && !t.started);
+        assert_int_equal(t.code, cases[i].code);
+        assert_string_equal(t.out, cases[i].line);
+    }
+}
+
 static void test_exec_client_gone_kills_the_process(void **state) {
     (void) state;
     ask_exec("exec sleep 1000", false, false);
@@ -563,6 +596,7 @@ int main(void) {
         T(test_exec_output_and_exit_code),
         T(test_exec_input_and_its_end_reach_the_process),
         T(test_exec_signal_gives_128_plus_n),
+        T(test_exec_of_no_program_exits_as_in_a_shell),
         T(test_exec_client_gone_kills_the_process),
         T(test_exec_much_output_waits_for_a_slow_client),
         T(test_exec_terminal_has_a_window_and_its_end),
