@@ -19,11 +19,31 @@ struct why {
     char *lines[LINES_MAX];
     size_t n;
     bool healthy;
+    int64_t now_ms;
     struct map seen; /* services that were explained */
 };
 
 static void say(struct why *w, char *line) {
     if (line && w->n < LINES_MAX) w->lines[w->n++] = line;
+}
+
+/* Rejected or lost: the scheduler goes on trying, whoever has stopped to wait for it. */
+static void explain_next(struct why *w, const struct task *t, const char *name) {
+    if (t->want != ORLOP__WANT__WANT_RUN || !rule_current(t)) return;
+    int64_t left_ms = t->ended_ms + rule_backoff_ms(t) - w->now_ms;
+    say(w, describe_printf(&w->d,
+                           "%s: that was attempt %u; the next one follows in %lld s, also after "
+                           "`orlop up` has given up waiting",
+                           name, t->tries + 1,
+                           (long long) (left_ms > 0 ? (left_ms + 999) / 1000 : 0)));
+}
+
+/* A policy that says "again" is not why: its node saw at the start that it will not get better by
+ * itself (there is no such program, no such user). */
+static bool ended_by_policy(const struct task *t) {
+    const Orlop__RestartPolicy *p = t->def->def->restart;
+    return !p || p->condition <= ORLOP__RESTART_POLICY__CONDITION__NO ||
+           (p->max_attempts && t->status.restarts);
 }
 
 static void explain_task(struct why *w, const struct task *t) {
@@ -40,15 +60,16 @@ static void explain_task(struct why *w, const struct task *t) {
     }
     w->healthy = false;
     say(w, describe_printf(&w->d, "%s: %s", name, why.text));
-    if (t->tries && rule_replaceable(t))
-        say(w,
-            describe_printf(&w->d, "%s: it is tried again, %u times so far, with a growing pause",
-                            name, t->tries + 1));
+    if (rule_replaceable(t)) explain_next(w, t, name);
     if (t->status.restarts)
         say(w, describe_printf(&w->d, "%s: its node has started it %u times", name,
                                t->status.restarts + 1));
     if (t->status.state == ORLOP__TASK_STATE__FAILED && !rule_replaceable(t))
-        say(w, describe_printf(&w->d, "%s: its restart policy says not to start it again", name));
+        say(w, describe_printf(&w->d, "%s: %s", name,
+                               ended_by_policy(t)
+                                   ? "its restart policy says not to start it again"
+                                   : "such a start is not tried again, whatever its restart policy "
+                                     "says: correct it, then `orlop up` or `orlop restart`"));
 }
 
 static void explain_service(struct why *w, const struct service *svc, unsigned depth);
@@ -135,7 +156,7 @@ static bool explain(struct why *w, const Orlop__WhyRequest *r) {
 
 void api__why(struct sched *s, struct bus_stream *stream, const ProtobufCMessage *req) {
     const Orlop__WhyRequest *r = (const void *) req;
-    struct why w = {.healthy = true};
+    struct why w = {.healthy = true, .now_ms = sched_now_ms(s)};
     w.d = (struct describe){.s = &s->state, .acked_idx = agents_acked_idx(s->agents)};
     arena_init(&w.d.arena, DESCRIBE_BUDGET_BYTES);
     if (explain(&w, r)) {

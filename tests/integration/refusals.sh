@@ -34,8 +34,8 @@ refuse 6 'memory|resources' 'services:\n  a: {image: busybox, command: [sleep, "
 expect_match "why of impossible resources" 'memory' "$(orlop why a)"
 orlop down >/dev/null || fail "down"
 
-refuse 6 'not found in|no such file' 'services:\n  a: {image: busybox, command: [no-such-program]}\n'
-expect_match "why of a missing program" 'no-such-program' "$(orlop why a)"
+refuse 6 'not found in|no such file' 'services:\n  a: {image: busybox, command: [no-such-program], restart: unless-stopped}\n'
+expect_match "why of a missing program" 'no-such-program.*not tried again, whatever its restart policy' "$(orlop why a | tr '\n' ' ')"
 orlop down >/dev/null || fail "down"
 
 # port taken, by whom
@@ -43,6 +43,7 @@ exec {sock}> >(exec nc -l 127.0.0.1 8099 >/dev/null 2>&1)
 nc=$!
 wait_until 10 sh -c 'ss -Hlnt | grep -q 8099' || fail "nc does not listen"
 refuse 6 '8099.*nc' 'services:\n  a: {image: busybox, command: [sleep, "1000"], ports: ["127.0.0.1:8099:80"]}\n'
+expect_match "why of a taken port" '8099.*attempt [0-9]+; the next one follows in [0-9]+ s' "$(orlop why a | tr '\n' ' ')"
 orlop down >/dev/null || fail "down"
 kill $nc
 exec {sock}>&-

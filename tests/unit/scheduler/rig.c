@@ -73,7 +73,7 @@ static void say_hello(struct rig *r) {
     up(r, &m);
 }
 
-static void fill_status(const struct fake_task *t, Orlop__TaskStatus *st) {
+static void fill_status(const struct rig *r, const struct fake_task *t, Orlop__TaskStatus *st) {
     orlop__task_status__init(st);
     bool stop = t->want == ORLOP__WANT__WANT_STOP;
     st->task = (char *) t->id;
@@ -82,6 +82,11 @@ static void fill_status(const struct fake_task *t, Orlop__TaskStatus *st) {
     st->state = stop ? ORLOP__TASK_STATE__SHUTDOWN : ORLOP__TASK_STATE__RUNNING;
     st->gone = stop;
     st->started_unix_ms = 1;
+    if (!r->ends || stop) return;
+    *st = *r->ends;
+    st->task = (char *) t->id;
+    st->boot = 1;
+    st->attempt = 1;
 }
 
 /* All tasks, as a Report or as a StatusBatch. */
@@ -91,7 +96,7 @@ static void say_tasks(struct rig *r, bool report) {
     auto_free Orlop__TaskStatus **list = mem_array(n + 1, sizeof *list);
     void *value;
     for (size_t i = 0; map_next(&r->tasks, &i, NULL, &value); at++) {
-        fill_status(value, &v[at]);
+        fill_status(r, value, &v[at]);
         list[at] = &v[at];
     }
     Orlop__AgentUp m = ORLOP__AGENT_UP__INIT;

@@ -42,6 +42,7 @@ struct rig {
     uint8_t store[16];
     uint64_t inc, number, idx;
     bool obedient; /* reports what it is asked for: RUN -> running, STOP -> shut down and gone */
+    Orlop__TaskStatus *ends; /* not NULL: so its tasks end that should run */
     unsigned fulls, deltas, commits;
     uint64_t answered_idx;
     struct map tasks;    /* id -> struct fake_task */

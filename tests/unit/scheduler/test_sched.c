@@ -10,6 +10,7 @@
 
 #include "manifest_text.h"
 #include "rig.h"
+#include "runtime/base/mem.h"
 #include "runtime/base/str.h"
 
 static int setup(void **state) {
@@ -183,6 +184,77 @@ static void test_why_without_a_node_says_so(void **state) {
     arena_fini(&a);
 }
 
+/* The last line but one that `why` says of an app of one task that ends as ENDS says. */
+static void why_of_end(struct rig *r, const char *app, Orlop__RestartPolicy *policy,
+                       Orlop__TaskStatus *ends, char ret[256]) {
+    struct manifest_text m;
+    struct arena a;
+    struct err err;
+    manifest_text_init(&m);
+    arena_init(&a, 4 << 20);
+    char s[] = "service", web[] = "web";
+    char *words[] = {s, web};
+    manifest_text_add(&m, words, 2);
+    Orlop__AppApplyRequest q = ORLOP__APP_APPLY_REQUEST__INIT;
+    Orlop__RequestId id = rig_request_id(r);
+    q.request = &id;
+    q.app = manifest_text_app(&m, app);
+    q.app->services[0]->restart = policy;
+    r->ends = ends;
+    assert_non_null(rig_call(r, ORLOP__METHOD__APP_APPLY, &q.base,
+                             &orlop__app_apply_answer__descriptor, &a, &err));
+    Orlop__WhyRequest wq = ORLOP__WHY_REQUEST__INIT;
+    wq.app = (char *) (uintptr_t) app;
+    Orlop__WhyAnswer *w;
+    do w = rig_call(r, ORLOP__METHOD__WHY, &wq.base, &orlop__why_answer__descriptor, &a, &err);
+    while (w && (w->n_lines < 3 || !strstr(w->lines[0], ends->reason)));
+    assert_non_null(w);
+    if (w) snprintf(ret, 256, "%s", w->lines[w->n_lines - 2]);
+    arena_fini(&a);
+    manifest_text_fini(&m);
+}
+
+static void test_why_of_an_end_says_what_comes_next(void **state) {
+    struct rig *r = *state;
+    Orlop__RestartPolicy never = ORLOP__RESTART_POLICY__INIT, always = never, thrice = never;
+    never.condition = ORLOP__RESTART_POLICY__CONDITION__NO;
+    always.condition = ORLOP__RESTART_POLICY__CONDITION__UNLESS_STOPPED;
+    thrice.condition = ORLOP__RESTART_POLICY__CONDITION__ON_FAILURE;
+    thrice.max_attempts = 3;
+    Orlop__TaskStatus missing = ORLOP__TASK_STATUS__INIT, ended = missing, rejected = missing;
+    missing.state = ended.state = ORLOP__TASK_STATE__FAILED;
+    missing.exit_known = ended.exit_known = true;
+    missing.exit_code = 127;
+    missing.reason = "exec: nope: not found";
+    ended.exit_code = 1;
+    ended.started_unix_ms = 1;
+    ended.restarts = 3;
+    ended.reason = "exit code 1";
+    rejected.state = ORLOP__TASK_STATE__REJECTED;
+    rejected.reason = "port 80 is taken";
+    const struct {
+        const char *app;
+        Orlop__RestartPolicy *policy;
+        Orlop__TaskStatus *ends;
+        const char *says;
+    } cases[] = {
+        {"a", &never, &missing, "a-web-1: its restart policy says not to start it again"},
+        {"b", &always, &missing,
+         "b-web-1: such a start is not tried again, whatever its restart policy says"},
+        {"c", &thrice, &missing,
+         "c-web-1: such a start is not tried again, whatever its restart policy says"},
+        {"d", &thrice, &ended, "d-web-1: its restart policy says not to start it again"},
+        {"e", &always, &rejected, "e-web-1: that was attempt 1; the next one follows in "},
+    };
+    rig_dial_agent(r);
+    for (size_t i = 0; i < array_len(cases); i++) {
+        char line[256] = "";
+        why_of_end(r, cases[i].app, cases[i].policy, cases[i].ends, line);
+        if (!str_starts(line, cases[i].says)) assert_string_equal(line, cases[i].says);
+    }
+    r->ends = NULL;
+}
+
 static void test_exec_and_logs_reach_the_agent(void **state) {
     struct rig *r = *state;
     struct err err;
@@ -248,6 +320,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_broken_app_is_refused_with_a_sentence, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_why_without_a_node_says_so, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_why_of_an_end_says_what_comes_next, setup, teardown),
         cmocka_unit_test_setup_teardown(test_exec_and_logs_reach_the_agent, setup, teardown),
         cmocka_unit_test_setup_teardown(test_silent_node_is_down_and_comes_back_with_its_tasks,
                                         setup, teardown),
