@@ -56,6 +56,7 @@ static int open_root(int pidfd, pid_t pid, struct err *err) {
     int r = fd < 0 ? -errno : 0;
     int alive = check_alive(pidfd, err);
     if (alive < 0) return alive;
+    if (r == -ENOENT) return err_say(err, -ESRCH, "the container has ended"); /* not reaped yet */
     return r < 0 ? err_set(err, r, "the container's root") : steal_fd(&fd);
 }
 
@@ -134,7 +135,7 @@ static int read_target(struct child *c, pid_t pid, struct err *err) {
     if (str_to_u32(text + negative, 1000, &score) < 0)
         return err_say(err, -EBADMSG, "oom_score_adj of the container");
     c->oom_score_adj = negative ? -(int) score : (int) score;
-    return check_alive(c->where->target_pidfd, err);
+    return 0;
 }
 
 /* Children made between the two setns are born into the container's pid namespace. A keeper that
@@ -155,6 +156,8 @@ static int run_in(struct child *c, const Orlop__KeeperExec *exec, struct termina
                   struct container_process *ret, struct err *err) {
     const struct container_exec *w = c->where;
     int r = read_target(c, w->target_pid, err);
+    int alive = check_alive(w->target_pidfd, err); /* what was read, or why not, may be another's */
+    if (alive < 0) return alive;
     if (r < 0) return r;
     c->target_root = open_root(w->target_pidfd, w->target_pid, err);
     if (c->target_root < 0) return c->target_root;
