@@ -37,7 +37,7 @@ int cli_fail(enum exit_code code, const char *fmt, ...) {
     vfprintf(stderr, fmt, ap);
     fputc('\n', stderr);
     va_end(ap);
-    return code;
+    return (int) code;
 }
 
 enum exit_code cli_exit_of(int code) {

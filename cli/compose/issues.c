@@ -67,7 +67,7 @@ static void add(struct compose_project *c, const struct cf_node *at, bool warnin
     c->n_issues++;
 }
 
-static char *vtext(struct compose_project *c, const char *fmt, va_list ap) {
+printf_like(2, 0) static char *vtext(struct compose_project *c, const char *fmt, va_list ap) {
     char buf[1024]; /* values quoted in messages are cut by this */
     vsnprintf(buf, sizeof buf, fmt, ap);
     return cf_strdup(c, buf);

@@ -53,8 +53,10 @@ target_compile_options(orlop_options INTERFACE
   -Wframe-larger-than=16384
   $<$<C_COMPILER_ID:GNU>:-Wlogical-op> $<$<C_COMPILER_ID:GNU>:-Wduplicated-cond>
   $<$<C_COMPILER_ID:GNU>:-Wduplicated-branches>
+  $<$<C_COMPILER_ID:Clang>:-Wno-cast-qual> # GCC exempts macros of system headers: protobuf-c's __INIT
   $<$<BOOL:${ORLOP_WERROR}>:-Werror>)
 # GCC's flow analysis gives false positives once sanitizers have rewritten the code.
 if(NOT ORLOP_SANITIZE STREQUAL "")
-  target_compile_options(orlop_options INTERFACE -Wno-null-dereference -Wno-maybe-uninitialized)
+  target_compile_options(orlop_options INTERFACE -Wno-null-dereference
+    $<$<C_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
 endif()

@@ -20,7 +20,7 @@ static void append(struct err *err, const char *s) {
     err->text[have + n] = 0;
 }
 
-static int say(struct err *err, int code, const char *fmt, va_list ap) {
+printf_like(3, 0) static int say(struct err *err, int code, const char *fmt, va_list ap) {
     if (err) {
         err->code = code;
         if (vsnprintf(err->text, sizeof err->text, fmt, ap) < 0) err->text[0] = 0;

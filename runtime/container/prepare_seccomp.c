@@ -79,14 +79,14 @@ static int allow_clone(struct profile *p) {
 static int allow_sockets(struct profile *p) {
     int nr = number_of("socket");
     if (nr < 0) return 0;
-    return seccomp_rule_add(p->ctx, SCMP_ACT_ALLOW, nr, 1, SCMP_A0(SCMP_CMP_LT, AF_ALG));
+    return seccomp_rule_add(p->ctx, SCMP_ACT_ALLOW, nr, 1, SCMP_A0(SCMP_CMP_LT, AF_ALG, 0));
 }
 
 static int allow_personality(struct profile *p) {
     static const scmp_datum_t harmless[] = {0, 8, 0x20000, 0x20008, 0xffffffff};
     int nr = number_of("personality"), r = 0;
     for (size_t i = 0; r == 0 && nr >= 0 && i < array_len(harmless); i++)
-        r = seccomp_rule_add(p->ctx, SCMP_ACT_ALLOW, nr, 1, SCMP_A0(SCMP_CMP_EQ, harmless[i]));
+        r = seccomp_rule_add(p->ctx, SCMP_ACT_ALLOW, nr, 1, SCMP_A0(SCMP_CMP_EQ, harmless[i], 0));
     return r;
 }
 

@@ -67,7 +67,7 @@ static void dispatch(struct keeper *k, struct peer *p, Orlop__KeeperRequest *r, 
         break;
     case ORLOP__KEEPER_REQUEST__WHAT__NOT_SET:
     case _ORLOP__KEEPER_REQUEST__WHAT__CASE_IS_INT_SIZE:
-        ensure(!"checked by request_decode");
+        ensure(false); /* checked by request_decode */
     }
 }
 
