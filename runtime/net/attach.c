@@ -187,9 +187,11 @@ static int set_up_host(int netlink, const Orlop__SandboxLink *l, struct err *err
     if (have_ipv6()) add_no_ipv6(&b, index);
     add_proxy_arp(&b, index);
     add_proxy_delay(&b, index);
+    /* In this order: the agent repairs a link that is up and does not forward, and a route that is
+     * missing where a neighbour is. */
     add_up(&b, index);
-    add_neighbour(&b, l, index);
     add_host_route(&b, l, index);
+    add_neighbour(&b, l, index);
     return attach_batch_run(&b, netlink, err);
 }
 

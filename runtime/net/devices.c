@@ -289,7 +289,8 @@ static int ensure_pools(struct devices *d, const struct net_config *cfg, struct 
     return 0;
 }
 
-/* Attach leaves a permanent neighbour on each task's link: where its route belongs. */
+/* Attach leaves a permanent neighbour on each task's link, as the last thing: where its route
+ * belongs. */
 static void ensure_task_routes(struct devices *d, const struct snapshot *s, struct buf *log) {
     char ip[STR_IPV4_MAX];
     for (size_t i = 0; i < s->n_neighbours; i++) {
@@ -301,12 +302,13 @@ static void ensure_task_routes(struct devices *d, const struct snapshot *s, stru
     }
 }
 
-/* Writing ip_forward sets the switch of every device, those of attach too. */
+/* Writing ip_forward sets the switch of every device, those of attach too. A link that is not up
+ * yet is attach's: it sets the switch before it brings the link up. */
 static void ensure_task_links(const struct snapshot *s, struct buf *log) {
     for (size_t i = 0; i < s->n_links; i++) {
         const struct netlink_link *l = &s->links[i];
-        if (!is_task_link(l->name) || (l->group & 0xffff0000) != NET__GROUP_BASE || l->forwarding)
-            continue;
+        if (!is_task_link(l->name) || (l->group & 0xffff0000) != NET__GROUP_BASE) continue;
+        if (l->forwarding || !l->up) continue;
         if (uplink_set_forwarding(l->name, true) == 0) note(log, "forwarding of", l->name);
     }
 }

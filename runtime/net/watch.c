@@ -151,17 +151,20 @@ static void about_route(const struct nlmsghdr *h, struct watch_events *ev) {
     if (rt->rtm_protocol == DEVICES_ROUTE_PROTOCOL || rt->rtm_dst_len == 32) ev->devices = true;
 }
 
-/* A forwarding switch went off, or the host became a router (index -1 = all). */
+/* A forwarding switch went off, or the host became a router (index -1 = all). A new device is
+ * announced with all its switches, its forwarding off by default: that is nobody's change. */
 static void about_switch(const struct nlmsghdr *h, struct watch_events *ev) {
     if (mnl_nlmsg_get_payload_len(h) < netlink_align(sizeof(struct netconfmsg))) return;
     const struct nlattr *a;
     uint32_t index = 0, forwarding = 0;
-    bool found = false;
+    bool found = false, is_new = false;
     netlink_attrs(a, h, netlink_align(sizeof(struct netconfmsg))) {
         uint16_t type = mnl_attr_get_type(a);
         if (type == NETCONFA_IFINDEX) (void) netlink_u32(a, &index);
         if (type == NETCONFA_FORWARDING) found = netlink_u32(a, &forwarding);
+        if (type == NETCONFA_RP_FILTER) is_new = true;
     }
+    if (is_new) return; /* an uplink's address follows, and is looked at */
     if (found && (forwarding == 0 || index == (uint32_t) NETCONFA_IFINDEX_ALL)) ev->devices = true;
 }
 

@@ -574,6 +574,27 @@ static void test_forwarding_switched_off_is_restored(void **state) {
     assert_string_equal(world_read_sysctl("/proc/sys/net/ipv4/conf/up0/forwarding"), "1");
 }
 
+/* What attach has made and not finished yet is no damage; the same when it is up is. */
+static void test_link_being_made_is_left_alone(void **state) {
+    (void) state;
+    const char *forwarding = "/proc/sys/net/ipv4/conf/olvnew/forwarding";
+    struct world_link l = task_link(A1, "olvnew", NET_A);
+    l.name = "eth7";
+    world_half_link(&l);
+    world_local_address(IP(10, 80, 1, 7)); /* makes it look at everything, and say so */
+    dispatch_for(said_something);
+    assert_non_null(strstr(w.said, "choose another address pool"));
+    assert_int_equal(w.n_said, 1);
+    assert_string_equal(world_read_sysctl(forwarding), "0");
+    w.n_said = 0;
+    world_link_up(l.host_name);
+    world_sysctl(forwarding, "1");
+    world_sysctl(forwarding, "0");
+    dispatch_for(said_something);
+    assert_non_null(strstr(w.said, "forwarding of olvnew"));
+    assert_string_equal(world_read_sysctl(forwarding), "1");
+}
+
 static void test_ip_forward_set_to_0_does_not_cut_tasks_off(void **state) {
     (void) state;
     world_sysctl("/proc/sys/net/ipv4/ip_forward", "1");
@@ -759,6 +780,7 @@ int main(void) {
         T(test_task_route_deleted_is_made_again),
         T(test_host_address_in_a_subnet_of_ours_is_said),
         T(test_forwarding_switched_off_is_restored),
+        T(test_link_being_made_is_left_alone),
         T(test_ip_forward_set_to_0_does_not_cut_tasks_off),
         T(test_host_made_a_router_by_others_stays_one),
         T(test_established_counts_and_forget_forgets),

@@ -123,7 +123,14 @@ static void veth(const struct world_link *l, const unsigned char mac[6]) {
     mnl_attr_nest_end(h, data);
     mnl_attr_nest_end(h, info);
     talk(h, "veth");
-    up(l->host_name);
+}
+
+void world_half_link(const struct world_link *l) {
+    veth(l, (const unsigned char[6]){2, 0, 0, 0, 0, 1});
+}
+
+void world_link_up(const char *name) {
+    up(name);
 }
 
 static void far_end(const struct world_link *l) {
@@ -171,6 +178,7 @@ void world_cable(const struct world_link *l, uint32_t host_address) {
     static unsigned char mac[6] = {0x02, 0x50, 0, 0, 0, 0};
     mac[5]++;
     veth(l, mac);
+    up(l->host_name);
     address(l->host_name, host_address, l->prefix_len);
     far_end(l);
 }

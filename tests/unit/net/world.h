@@ -31,6 +31,9 @@ struct world_link {
 void world_task_links(const struct world_link *l, size_t n);
 /* An ordinary cable: HOST_ADDRESS with the same prefix on this end. */
 void world_cable(const struct world_link *l, uint32_t host_address);
+/* Neither up nor configured: what attach has between two of its steps. */
+void world_half_link(const struct world_link *l);
+void world_link_up(const char *name);
 void world_local_address(uint32_t address); /* one more, on lo */
 void world_sysctl(const char *path, const char *value);
 char *world_read_sysctl(const char *path); /* static buffer */
