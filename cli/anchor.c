@@ -23,6 +23,7 @@ enum {
     SAY_EVERY_MS = 5000,
     LOG_TAIL_BYTES = 4096,
     LOG_TAIL_LINES = 12,
+    CGROUP_TEXT_MAX = 16 * 1024,
     EXE_MAX = 4096
 };
 
@@ -187,6 +188,26 @@ int anchor_stop(const struct paths *p, bool keep, uint32_t timeout_s) {
     if (keep || keeper < 0) return 0;
     return wait_end(keeper, "keeper", keeper_pid, p, deadline) ? 0
                                                                : say_late(p, "keeper", keeper_pid);
+}
+
+bool anchor_cgroup_is_unit(const char *text) {
+    static const char unit[] = "/orlop.service";
+    const size_t len = sizeof unit - 1;
+    for (const char *line = text; *line;) {
+        size_t n = strcspn(line, "\n");
+        if (n >= len && strncmp(line + n - len, unit, len) == 0) return true;
+        line += n + (line[n] == '\n');
+    }
+    return false;
+}
+
+bool anchor_is_unit(pid_t pid) {
+    char path[32];
+    auto_free char *text = NULL;
+    size_t n;
+    snprintf(path, sizeof path, "/proc/%d/cgroup", (int) pid);
+    return fd_read_file(AT_FDCWD, path, CGROUP_TEXT_MAX, &text, &n) == 0 &&
+           anchor_cgroup_is_unit(text);
 }
 
 /* --- logs ----------------------------------------------------------------------------------- */

@@ -30,4 +30,10 @@ must_use int anchor_stop(const struct paths *p, bool keep, uint32_t timeout_s);
 /* The last lines of those RUN/logs/ *.log that were written since (unix time, ms), on stderr. */
 void anchor_print_logs(const struct paths *p, int64_t since_unix_ms);
 
+/* The anchor with PID is a unit's main process by its cgroup (".../orlop.service"): systemd starts
+ * it again when it ends, so only systemd may end it. */
+bool anchor_is_unit(pid_t pid);
+/* The same, of the text of a /proc/PID/cgroup. */
+bool anchor_cgroup_is_unit(const char *text);
+
 #endif

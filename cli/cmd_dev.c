@@ -195,12 +195,18 @@ static int stop_kept(struct cli *cli, uint32_t timeout_s) {
 }
 
 static int stop(struct cli *cli, const struct dev *d) {
-    bool anchor = anchor_holder(&cli->paths, "anchor") > 0;
+    pid_t holder = anchor_holder(&cli->paths, "anchor");
+    bool anchor = holder > 0;
     bool keeper = anchor_holder(&cli->paths, "keeper") > 0;
     if (!anchor && (!keeper || d->keep)) {
         printf("orlop is not running%s\n", keeper ? "; its containers are" : "");
         return EXIT_OK;
     }
+    if (anchor && anchor_is_unit(holder))
+        return cli_fail(EXIT_FAILED,
+                        "systemd runs orlop (pid %d, orlop.service) and would start it again; run: "
+                        "systemctl stop orlop, and then 'orlop dev --stop' to end its containers",
+                        (int) holder);
     int r = anchor ? anchor_stop(&cli->paths, d->keep, d->timeout_s) : stop_kept(cli, d->timeout_s);
     if (r) return r;
     printf(d->keep ? "orlop is stopped; its containers go on running\n" : "orlop is stopped\n");

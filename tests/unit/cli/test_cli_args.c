@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <string.h>
 
+#include "cli/anchor.h"
 #include "cli/args.h"
 #include "runtime/base/mem.h"
 
@@ -147,6 +148,25 @@ static void test_format_is_table_or_json(void **state) {
     assert_int_equal(args_format(&any, "xml", &json), EXIT_USAGE);
 }
 
+static void test_unit_is_known_by_its_cgroup(void **state) {
+    (void) state;
+    static const struct {
+        const char *text;
+        bool unit;
+    } cases[] = {
+        {"0::/system.slice/orlop.service\n", true},
+        {"12:memory:/x\n1:name=systemd:/system.slice/orlop.service\n0::/\n", true},
+        {"0::/orlop.service", true},
+        {"0::/user.slice/user-0.slice/session-1.scope\n", false},
+        {"0::/system.slice/not-orlop.service\n", false},
+        {"0::/system.slice/orlop.service/below\n", false},
+        {"0::/system.slice/orlop.service.d\n", false},
+        {"", false},
+    };
+    for (size_t i = 0; i < array_len(cases); i++)
+        assert_int_equal(anchor_cgroup_is_unit(cases[i].text), cases[i].unit);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_options_in_every_spelling),
@@ -156,6 +176,7 @@ int main(void) {
         cmocka_unit_test(test_help_is_no_error),
         cmocka_unit_test(test_global_options_stop_at_the_verb),
         cmocka_unit_test(test_format_is_table_or_json),
+        cmocka_unit_test(test_unit_is_known_by_its_cgroup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
