@@ -51,6 +51,7 @@ int limits_read(pid_t pid, struct rlimit ret[static RLIM_NLIMITS], struct err *e
     auto_free char *text = NULL;
     snprintf(path, sizeof path, "/proc/%d/limits", pid);
     int r = fd_read_file(AT_FDCWD, path, FILE_MAX, &text, NULL);
+    if (r == -ENOENT) r = -ESRCH; /* it has ended */
     if (r < 0) return err_set(err, r, "read the limits of the container");
     r = limits_parse(text, ret);
     return r < 0 ? err_say(err, r, "%s is not what it should be", path) : 0;

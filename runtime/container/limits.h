@@ -13,6 +13,7 @@
 
 #include "runtime/base/err.h"
 
+/* -ESRCH: there is no such process any more. */
 must_use int limits_read(pid_t pid, struct rlimit ret[static RLIM_NLIMITS], struct err *err);
 /* -EBADMSG unless TEXT is such a table, whole. RET is written on success only. */
 must_use int limits_parse(const char *text, struct rlimit ret[static RLIM_NLIMITS]);
