@@ -63,7 +63,8 @@ static bool held_back(struct rec *r, struct task *t) {
 
 static bool advance_waiting(struct rec *r, struct task *t) {
     if (wanted_gone(t)) {
-        rec__say(t, "stopped before it was started");
+        rec__say(t, t->restarts ? "stopped while it waited to start again"
+                                : "stopped before it was started");
         rec__move(r, t, TASK_CLOSING, "wanted=stop");
         return true;
     }

@@ -170,12 +170,13 @@ int64_t rec__drain_ms(const struct task *t) {
 
 void rec__describe_exit(const struct task *t, char ret[static ERR_TEXT_MAX]) {
     const char *name = t->signal > 0 ? sigabbrev_np(t->signal) : NULL;
+    bool killed = t->state == TASK_STOPPING && t->signal == SIGKILL; /* by us: the grace was over */
     if (!t->exit_known)
         snprintf(ret, ERR_TEXT_MAX, "ended, exit unknown: nobody was there to record it");
-    else if (t->oom && t->signal)
+    else if (t->oom && t->signal && !killed)
         snprintf(ret, ERR_TEXT_MAX,
                  "out of memory: its limit was reached and the kernel killed it");
-    else if (t->oom)
+    else if (t->oom && !killed)
         snprintf(ret, ERR_TEXT_MAX,
                  "exited with code %d after the kernel had killed a process of it: out of memory",
                  t->exit_code);

@@ -43,11 +43,17 @@ const struct sm_state task_states[TASK__COUNT] = {
 };
 #undef B
 
+static Orlop__TaskState not_started(const struct task *t) {
+    return t->attempt > 1 ? ORLOP__TASK_STATE__PREPARING : ORLOP__TASK_STATE__ASSIGNED;
+}
+
 Orlop__TaskState task_wire_state(const struct task *t) {
     switch ((enum task_state) t->state) {
     case TASK_NEW:
     case TASK_WAITING:
-        return t->attempt > 1 ? ORLOP__TASK_STATE__PREPARING : ORLOP__TASK_STATE__ASSIGNED;
+        return not_started(t);
+    case TASK_HALTED: /* an attempt that never was is started under the same number later */
+        return t->exited ? ORLOP__TASK_STATE__STOPPING : not_started(t);
     case TASK_PREPARING:
         return ORLOP__TASK_STATE__PREPARING;
     case TASK_STARTING:
@@ -58,7 +64,6 @@ Orlop__TaskState task_wire_state(const struct task *t) {
     case TASK_STOPPING:
     case TASK_CLOSING:
     case TASK_SAVING: /* not fsynced, so not to be told */
-    case TASK_HALTED:
         return ORLOP__TASK_STATE__STOPPING;
     case TASK_FINAL:
     case TASK_RELEASING:

@@ -522,6 +522,20 @@ static void test_stray_is_killed_and_deleted_in_silence(void **state) {
     assert_int_equal(rec_strays(&w.rec), 0);
 }
 
+static void test_halt_while_waiting_to_start_again_tells_no_stop(void **state) {
+    (void) state;
+    world_list(&w, NULL, 0);
+    world_run(&w, &(struct world_task){.id = "1.1.0", .service = "web", .restart = ALWAYS});
+    world_exited(&w, "1.1.0", 1, EXIT_1);
+    world_simple(&w, REC_EV_CLEANED, "1.1.0");
+    world_simple(&w, REC_EV_HALT, NULL);
+    const struct task *t = rec_task(&w.rec, "1.1.0");
+    assert_int_equal(t->state, TASK_HALTED);
+    assert_int_equal(t->attempt, 2);
+    /* attempt 2 is started by the next agent, so 2 must not have been told as stopping */
+    assert_int_equal(task_wire_state(t), ORLOP__TASK_STATE__PREPARING);
+}
+
 static void test_halt_stops_dependants_first_and_keeps_tasks(void **state) {
     (void) state;
     world_list(&w, NULL, 0);
@@ -612,6 +626,7 @@ int main(void) {
         T(test_reboot_ends_restart_no),
         T(test_keeper_restart_sends_again_what_was_not_answered),
         T(test_stray_is_killed_and_deleted_in_silence),
+        T(test_halt_while_waiting_to_start_again_tells_no_stop),
         T(test_halt_stops_dependants_first_and_keeps_tasks),
         T(test_step_nth_allocation_fails_and_nothing_happened),
     };
