@@ -71,7 +71,7 @@ static void test_reference_that_is_no_name_is_refused(void **state) {
         "x..y/a/",
         "a\nb",
         "a:b/c:d:e",
-        "a:" HEX HEX HEX,
+        ("a:" HEX HEX HEX),
         HEX,
         "a.b:123456/c",
         "\xc3\xa9",

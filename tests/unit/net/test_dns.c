@@ -417,6 +417,7 @@ static void test_port_taken_by_another_server_is_said(void **state) {
 static void test_network_gone_closes_its_port(void **state) {
     (void) state;
     auto_fd int client = socket_of(SOCK_STREAM, BATCH_1, GW_I); /* idle, is closed with it */
+    assert_true(client >= 0);
     auto_fd int waiting = socket_of(SOCK_DGRAM, WEB_1, GW_A);
     uint8_t buf[512];
     size_t n = wire_query(buf, 1, "example.org", DNS_A, 0);

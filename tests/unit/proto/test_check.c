@@ -263,7 +263,7 @@ static void test_check_statuses_refuses_what_is_out_of_range(void **state) {
     st.state = 99;
     assert_int_equal(check_statuses(list, 1, &err), -EINVAL);
     st.state = ORLOP__TASK_STATE__RUNNING;
-    st.health = -1;
+    st.health = (Orlop__Health) -1;
     assert_int_equal(check_statuses(list, 1, &err), -EINVAL);
     st.health = 0;
     st.task = "../x";
