@@ -23,6 +23,9 @@ test_dir=$(mktemp -d /tmp/orlop-it-XXXXXX)
 export ORLOP_RUN_DIR=$test_dir/run ORLOP_STATE_DIR=$test_dir/state
 export ORLOP_KEEPER=$ORLOP_BUILD/runtime/keeper/orlop-keeper
 saved=/tmp/.leftovers.$$
+# Of a sanitizer's build only: every process writes its reports (an abort is one) into a file of its own.
+report=log_path=$test_dir/sanitizer
+export ASAN_OPTIONS=detect_leaks=1:handle_abort=1:$report UBSAN_OPTIONS=print_stacktrace=1:$report TSAN_OPTIONS=$report
 "$test_root/tests/check/leftovers" save "$saved"
 
 orlop() { "$ORLOP_BUILD/cli/orlop" "$@"; }
@@ -62,6 +65,13 @@ at_end() {
     trap - EXIT
     [ $code = 0 ] || node_logs
     [ ! -d "$ORLOP_RUN_DIR" ] || orlop dev --stop >/dev/null 2>&1 || { echo "FAILED: dev --stop at the end"; code=1; }
+    local log
+    for log in "$test_dir"/sanitizer.*; do
+        [ -e "$log" ] || continue
+        echo "FAILED: a sanitizer's report"
+        head -n 60 "$log"
+        code=1
+    done
     cd /
     if declare -F test_cleanup >/dev/null; then test_cleanup; fi # what the test itself made
     rm -rf "$test_dir" || code=1
