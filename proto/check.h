@@ -19,6 +19,7 @@
 
 enum {
     CHECK_NAME_MAX = 63,           /* app, service */
+    CHECK_HOSTNAME_MAX = 63,       /* one label of DNS */
     CHECK_RESOURCE_NAME_MAX = 255, /* volumes, networks */
     CHECK_SERVICES_MAX = 1000,
     CHECK_REPLICAS_MAX = 10000, /* of one service, and of all */

@@ -248,6 +248,9 @@ static int check_uses(Orlop__ContentUse *const *v, size_t n, const struct map *d
 static int check_files(const struct check_refs *refs, const Orlop__Service *s, struct err *err) {
     if (*s->working_dir && s->working_dir[0] != '/')
         return err_say(err, -EINVAL, "working_dir \"%.200s\" is not absolute", s->working_dir);
+    if (*s->hostname && !check_is_name(s->hostname, CHECK_HOSTNAME_MAX))
+        return err_say(err, -EINVAL, "hostname \"%.80s\": letters, digits, - _ and ., at most %d",
+                       s->hostname, CHECK_HOSTNAME_MAX);
     for (size_t i = 0; i < s->n_mounts; i++) {
         int r = check_mount(refs, s->mounts[i], err);
         for (size_t k = 0; k < i && !r; k++)

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "cgroup.h"
+#include "limits.h"
 #include "runtime/base/fd.h"
 #include "runtime/base/mem.h"
 #include "runtime/base/str.h"
@@ -122,8 +123,8 @@ static int set_hostname(struct child *c, struct err *err) {
 static int set_limit(uint32_t resource, uint64_t soft, uint64_t hard, struct err *err) {
     struct rlimit rl = {.rlim_cur = soft, .rlim_max = hard};
     if (syscall(SYS_prlimit64, 0, resource, &rl, NULL) < 0)
-        return err_set(err, -errno, "limit %u to %llu:%llu", resource, (unsigned long long) soft,
-                       (unsigned long long) hard);
+        return err_set(err, -errno, "set %s to %llu:%llu", limits_name(resource),
+                       (unsigned long long) soft, (unsigned long long) hard);
     return 0;
 }
 

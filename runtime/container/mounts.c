@@ -218,21 +218,30 @@ static int make_tmpfs(const Orlop__SandboxMount *m, struct err *err) {
     return mounts__new_fs("tmpfs", o, attr | (m->read_only ? MOUNT_ATTR_RDONLY : 0), err);
 }
 
+/* move_mount(2) would only say EINVAL. */
+static int check_kind(const Orlop__SandboxMount *m, int source, int target, struct err *err) {
+    struct stat from, to;
+    if (fstat(source, &from) < 0 || fstat(target, &to) < 0)
+        return err_set(err, -errno, "look at %s", m->target);
+    if (S_ISDIR(from.st_mode) == S_ISDIR(to.st_mode)) return 0;
+    return err_say(err, -ENOTDIR, "%s is %s in the container, and what comes there is %s",
+                   m->target, S_ISDIR(to.st_mode) ? "a directory" : "no directory",
+                   S_ISDIR(from.st_mode) ? "one" : "none");
+}
+
 static int apply_one(struct child *c, const Orlop__SandboxMount *m, struct err *err) {
     if (m->target[0] != '/') return err_say(err, -EINVAL, "target %s is not absolute", m->target);
     auto_fd int target = mounts__open_or_make(c->root, m->target, m->file, err);
     if (target < 0) return target;
     int r = check_target(c, target, m->target, err);
     if (r < 0) return r;
-    if (m->kind == ORLOP__SANDBOX_MOUNT__KIND__DETACHED) {
-        r = mounts__move(c->fds[m->fd], target, err);
-        if (r == -ENOTDIR)
-            return err_say(err, r, "%s is a %s in the container, but not in the source", m->target,
-                           m->file ? "directory" : "file");
-    } else {
-        auto_fd int fs = make_tmpfs(m, err);
-        r = fs < 0 ? fs : mounts__move(fs, target, err);
-    }
+    auto_fd int tmpfs = -1;
+    int source = m->kind == ORLOP__SANDBOX_MOUNT__KIND__DETACHED ? c->fds[m->fd]
+                                                                 : (tmpfs = make_tmpfs(m, err));
+    if (source < 0) return err_wrap(err, source, "mount %s", m->target);
+    r = check_kind(m, source, target, err);
+    if (r < 0) return r;
+    r = mounts__move(source, target, err);
     return r < 0 ? err_wrap(err, r, "mount %s", m->target) : 0;
 }
 

@@ -7,6 +7,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
+#include "limits.h"
 #include "prepare.h"
 #include "runtime/base/mem.h"
 #include "runtime/base/str.h"
@@ -144,28 +145,7 @@ int prepare_signal(const char *name, struct err *err) {
 /* --- resource limits --- */
 
 int prepare_rlimit(const char *name, struct err *err) {
-    static const struct {
-        const char *name;
-        int resource;
-    } limits[] = {
-        {"as", RLIMIT_AS},
-        {"core", RLIMIT_CORE},
-        {"cpu", RLIMIT_CPU},
-        {"data", RLIMIT_DATA},
-        {"fsize", RLIMIT_FSIZE},
-        {"locks", RLIMIT_LOCKS},
-        {"memlock", RLIMIT_MEMLOCK},
-        {"msgqueue", RLIMIT_MSGQUEUE},
-        {"nice", RLIMIT_NICE},
-        {"nofile", RLIMIT_NOFILE},
-        {"nproc", RLIMIT_NPROC},
-        {"rss", RLIMIT_RSS},
-        {"rtprio", RLIMIT_RTPRIO},
-        {"rttime", RLIMIT_RTTIME},
-        {"sigpending", RLIMIT_SIGPENDING},
-        {"stack", RLIMIT_STACK},
-    };
-    for (size_t i = 0; i < array_len(limits); i++)
-        if (str_eq(name, limits[i].name)) return limits[i].resource;
+    for (unsigned i = 0; i < RLIM_NLIMITS; i++)
+        if (str_eq(name, limits_name(i))) return (int) i;
     return err_say(err, -EINVAL, "there is no resource limit \"%.64s\"", name);
 }

@@ -181,6 +181,7 @@ BREAK(reservation, (s->resources.memory_limit_bytes = 1, s->resources.memory_res
 BREAK(policy, s->restart.condition = 99)
 BREAK(env_name, s->env.key = "A=B")
 BREAK(working_dir, s->db.working_dir = "x")
+BREAK(hostname, s->db.hostname = "a\n10.0.0.1 b")
 BREAK(volume_name, s->volume.name = "../x")
 #undef BREAK
 
@@ -225,6 +226,7 @@ static void test_check_app_refuses_with_a_sentence(void **state) {
         {policy, "service db: restart policy"},
         {env_name, "service db: environment: \"A=B\""},
         {working_dir, "service db: working_dir \"x\""},
+        {hostname, "service db: hostname \"a\n10.0.0.1 b\""},
         {volume_name, "volume \"data\" (../x)"},
     };
     for (size_t i = 0; i < array_len(cases); i++) {
