@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "args.h"
+#include "runtime/base/fd.h"
 #include "runtime/base/mem.h"
 
 #ifdef ORLOP_WITH_SCHEDULER
@@ -69,6 +70,7 @@ static int run_cli(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
+    fd_fill_standard();
 #ifdef ORLOP_WITH_SCHEDULER
     if (argc > 1 && str_eq(argv[1], "scheduler")) return scheduler_main(argc - 1, argv + 1);
 #endif

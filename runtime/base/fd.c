@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,6 +19,11 @@ void fd_close(int *fd) {
     if (*fd >= 0) (void) close(*fd); /* nothing to be done about a failure: the fd is gone */
     *fd = -1;
     errno = e;
+}
+
+void fd_fill_standard(void) {
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd) abort(); /* not CLOEXEC */
 }
 
 int fd_write_all(int fd, const void *buf, size_t n) {

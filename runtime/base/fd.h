@@ -25,6 +25,10 @@ static inline int steal_fd(int *fd) {
     return v;
 }
 
+/* First in main(): of descriptors 0 to 2, those that are closed become /dev/null, so that nothing
+ * that is opened later is taken for a standard stream. */
+void fd_fill_standard(void);
+
 /* All of BUF, through EINTR and short writes. 0 or negative errno. */
 must_use int fd_write_all(int fd, const void *buf, size_t n);
 

@@ -11,6 +11,7 @@
 #include "keeper.h"
 #include "process.h"
 #include "proxy.h"
+#include "runtime/base/fd.h"
 #include "runtime/base/log.h"
 #include "runtime/base/mem.h"
 #include "runtime/base/str.h"
@@ -105,6 +106,7 @@ static int run_anchor(const struct options *o, char **argv) {
 }
 
 int main(int argc, char **argv) {
+    fd_fill_standard();
     struct options o = {0};
     if (parse(argc, argv, &o)) {
         log_init("orlop-keeper");
