@@ -26,9 +26,10 @@
 #include "runtime/base/list.h"
 #include "runtime/base/mem.h"
 #include "runtime/base/str.h"
+#include "runtime/keeper/client.h"
 
 enum {
-    REQUEST_BUDGET = 1 << 20,
+    REQUEST_BUDGET = 8 << 20, /* many short arguments take much more than their bytes */
     READ_BYTES = 32 * 1024,
     INPUT_MAX = BUS_WINDOW + BUS_FRAME_MAX,
     WINDOW_SIDE_MAX = 65535,
@@ -487,8 +488,12 @@ static int start(struct session *x, const Orlop__ExecRequest *req, struct arena 
     Orlop__KeeperExec e = ORLOP__KEEPER_EXEC__INIT;
     int r = s->ops->resolve(s->ctx, req, arena, &e, &seccomp, err);
     if (r < 0) return r;
+    r = keeper_client_check(req->argv, req->n_argv, req->env, req->n_env, err);
+    if (r < 0) return r;
     r = merge_env(arena, &e, req);
     if (r < 0) return err_set(err, r, "exec");
+    r = keeper_client_check(req->argv, req->n_argv, e.env, e.n_env, err);
+    if (r < 0) return r;
     e.argv = req->argv;
     e.n_argv = req->n_argv;
     if (*req->user) e.user = req->user;
@@ -527,8 +532,12 @@ void execs_open(struct execs *e, struct bus_stream *s, const uint8_t *body, size
     const Orlop__ExecRequest *req =
         arena_unpack(&arena, &orlop__exec_request__descriptor, body, len);
     struct session *x = NULL;
-    if (!req || req->n_argv == 0 || !*req->argv[0])
-        bus_fail(s, -EINVAL, "the request to run a process is malformed, or names no command");
+    if (!req)
+        bus_fail(s, -EINVAL, "the request to run a process is malformed");
+    else if (req->n_argv == 0 || !*req->argv[0])
+        bus_fail(s, -EINVAL, "there is no command to run");
+    else if (*req->cwd && req->cwd[0] != '/')
+        bus_fail(s, -EINVAL, "working directory \"%.200s\" is not absolute", req->cwd);
     else if (e->closing || e->n >= EXECS_MAX)
         bus_fail(s, -EBUSY, "%d processes run by exec already", EXECS_MAX);
     else if (!(x = session_new(e, s, req->tty)))

@@ -19,6 +19,7 @@
 #include "runtime/base/sys.h"
 #include "runtime/container/cgroup.h"
 #include "runtime/container/prepare.h"
+#include "runtime/keeper/client.h"
 #include "runtime/net/net.h"
 
 enum { ARENA_BYTES = 16 << 20, LOG_MAX_BYTES = 10 << 20, LOG_MAX_FILES = 3 };
@@ -250,7 +251,7 @@ static int set_identity(struct prepare *p, struct err *err) {
         return err_set(err, -ENOMEM, "sandbox");
     if (p->in->task->spec->tty)
         return err_say(err, -EOPNOTSUPP, "tty: true is not supported yet: use exec for a terminal");
-    return 0;
+    return keeper_client_check(m->argv, m->n_argv, m->env, m->n_env, err);
 }
 
 static int run(struct prepare *p, struct err *err) {

@@ -33,6 +33,25 @@ int keeper_client_fd(const struct keeper_client *c) {
     return c->fd;
 }
 
+static size_t bytes_of(char *const *words, size_t n) {
+    size_t sum = 0;
+    for (size_t i = 0; i < n && sum <= KEEPER_COMMAND_MAX; i++) sum += strlen(words[i]) + 1;
+    return sum;
+}
+
+int keeper_client_check(char *const *argv, size_t n_argv, char *const *env, size_t n_env,
+                        struct err *err) {
+    if (n_argv > KEEPER_WORDS_MAX)
+        return err_say(err, -E2BIG, "a command of %zu words; at most %d", n_argv, KEEPER_WORDS_MAX);
+    if (n_env > KEEPER_WORDS_MAX)
+        return err_say(err, -E2BIG, "an environment of %zu variables; at most %d", n_env,
+                       KEEPER_WORDS_MAX);
+    if (bytes_of(argv, n_argv) + bytes_of(env, n_env) > KEEPER_COMMAND_MAX)
+        return err_say(err, -E2BIG, "command and environment have more than %d KiB together",
+                       KEEPER_COMMAND_MAX / 1024);
+    return 0;
+}
+
 static int send_message(struct keeper_client *c, const ProtobufCMessage *m, const int *fds,
                         size_t n_fds, struct err *err) {
     size_t len = protobuf_c_message_get_packed_size(m);

@@ -13,7 +13,12 @@
 #include "keeper.pb-c.h"
 #include "runtime/base/err.h"
 
-enum { KEEPER_PACKET_MAX = 192 * 1024, KEEPER_FDS_MAX = 250 };
+enum {
+    KEEPER_PACKET_MAX = 192 * 1024,
+    KEEPER_FDS_MAX = 250,
+    KEEPER_WORDS_MAX = 4096,        /* argv and env each */
+    KEEPER_COMMAND_MAX = 96 * 1024, /* bytes of both; the packet has room for the rest of a spec */
+};
 
 struct keeper_client;
 
@@ -21,6 +26,11 @@ struct keeper_client;
 must_use int keeper_client_open(const char *socket, struct keeper_client **ret, struct err *err);
 void keeper_client_free(struct keeper_client *c);
 int keeper_client_fd(const struct keeper_client *c);
+
+/* Will the keeper take such a command? -E2BIG and a sentence before anything is sent: the keeper
+ * answers a packet that is too much for it by hanging up, which ends other people's requests, too. */
+must_use int keeper_client_check(char *const *argv, size_t n_argv, char *const *env, size_t n_env,
+                                 struct err *err);
 
 /* FDS are borrowed. */
 must_use int keeper_client_send(struct keeper_client *c, const Orlop__KeeperRequest *req,

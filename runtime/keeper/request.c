@@ -11,8 +11,7 @@
 #include "runtime/base/str.h"
 
 enum {
-    ARGV_MAX = 4096,
-    ENV_MAX = 4096,
+    WORDS_MAX = 4096, /* = KEEPER_WORDS_MAX of client.h */
     PATH_LEN_MAX = 4095,
     USER_LEN_MAX = 256,
     GROUPS_MAX = 64,
@@ -79,8 +78,8 @@ static bool env_ok(char *const *env, size_t n) {
 
 static int check_command(const struct check *c, char *const *argv, size_t n_argv, char *const *env,
                          size_t n_env) {
-    if (n_argv == 0 || n_argv > ARGV_MAX || str_empty(argv[0])) return bad(c, "argv");
-    if (n_env > ENV_MAX || !env_ok(env, n_env)) return bad(c, "env");
+    if (n_argv == 0 || n_argv > WORDS_MAX || str_empty(argv[0])) return bad(c, "argv");
+    if (n_env > WORDS_MAX || !env_ok(env, n_env)) return bad(c, "env");
     return 0;
 }
 
