@@ -19,7 +19,7 @@
 enum { CHUNK_MAX = 64 << 10, ANSWER_MAX = 4 << 20, SHOW_MS = 200 };
 
 struct import {
-    const char *source;
+    const char *source, *name; /* name NULL: what the archive says */
     struct client *client;
     struct bus_stream *stream; /* NULL: over */
     struct inlet in;
@@ -129,9 +129,21 @@ static int open_source(struct import *m) {
         m->fd = m->tar.read_fd;
         return 0;
     }
+    if (!S_ISREG(st.st_mode) && !S_ISFIFO(st.st_mode))
+        return cli_fail(EXIT_FAILED, "%s is neither a file nor a directory nor a pipe", m->source);
     m->size = S_ISREG(st.st_mode) ? (uint64_t) st.st_size : 0;
     m->fd = open(m->source, O_RDONLY | O_CLOEXEC);
     return m->fd < 0 ? cli_fail(EXIT_FAILED, "%s: %s", m->source, err_text(errno)) : 0;
+}
+
+/* The name that was asked for, of all that the image has by now. */
+static const char *name_of(const struct import *m, const Orlop__ImageInfo *info) {
+    size_t n = m->name ? strlen(m->name) : 0;
+    for (size_t i = 0; n && i < info->n_names; i++) {
+        const char *have = info->names[i];
+        if (str_starts(have, m->name) && (have[n] == 0 || have[n] == ':')) return have;
+    }
+    return info->n_names ? info->names[0] : "<none>";
 }
 
 static int say_result(struct import *m, bool quiet) {
@@ -151,7 +163,7 @@ static int say_result(struct import *m, bool quiet) {
     if (info && quiet)
         puts(info->digest);
     else if (info)
-        printf("%s  %s  %s\n", info->n_names ? info->names[0] : "<none>", info->digest,
+        printf("%s  %s  %s\n", name_of(m, info), info->digest,
                render_bytes(info->size_bytes, size));
     int r = info ? EXIT_OK : cli_fail(EXIT_FAILED, "the scheduler's answer is malformed");
     arena_fini(&a);
@@ -177,7 +189,7 @@ static int transfer(struct import *m, char *name) {
 
 int image_import_run(struct client *c, const char *source, char *name, bool quiet) {
     static struct import m; /* not for the stack */
-    m = (struct import){.source = source, .client = c, .fd = -1};
+    m = (struct import){.source = source, .name = name, .client = c, .fd = -1};
     m.show = !quiet && isatty(STDERR_FILENO);
     buf_init(&m.answer, ANSWER_MAX);
     int r = open_source(&m);
