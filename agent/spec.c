@@ -8,6 +8,7 @@
 #include "runtime/base/mem.h"
 #include "runtime/base/str.h"
 #include "runtime/container/prepare.h"
+#include "runtime/keeper/client.h"
 
 enum {
     HEALTH_INTERVAL_MS = 30000,
@@ -79,6 +80,9 @@ static int merge_env(struct arena *a, const Orlop__TaskSpec *task, const struct 
                      struct spec_merged *m, struct err *err) {
     const Orlop__Service *s = task->spec;
     char host[SPEC_HOSTNAME_MAX];
+    if (image->env.n > KEEPER_WORDS_MAX) /* each is looked for among all before it */
+        return err_say(err, -E2BIG, "the image's environment has %zu variables; at most %d",
+                       image->env.n, KEEPER_WORDS_MAX);
     m->env = arena_alloc(a, (image->env.n + s->n_environment + 2) * sizeof *m->env);
     if (!m->env) return err_set(err, -ENOMEM, "environment");
     m->env[m->n_env++] = assignment(a, "HOSTNAME", spec_hostname(task, host));

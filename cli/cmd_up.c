@@ -20,9 +20,10 @@ struct up {
 static const struct usage usage = {
     .line = "up [OPTIONS] [SERVICE...]",
     .summary =
-        "Deploy the app of a Compose file: what changed is replaced, the rest is left alone. Waits "
-        "until\n"
-        "every service is ready, or says why one cannot be. ^C ends the waiting, not the app.",
+        "Deploy the app of a Compose file: what changed is replaced, what has failed is tried "
+        "again,\n"
+        "the rest is left alone. Waits until every service is ready, or says why one cannot be.\n"
+        "^C ends the waiting, not the app.",
     .max = -1,
 };
 
@@ -100,6 +101,23 @@ static int select_services(const struct args *args, bool no_deps, const Orlop__A
     return 0;
 }
 
+/* Whose tasks have failed for good: written again unchanged they would stay so. */
+static void find_failed(struct client *c, const Orlop__App *app, const struct strv *only,
+                        struct arena *a, struct strv *ret) {
+    Orlop__AppStatusRequest q = ORLOP__APP_STATUS_REQUEST__INIT;
+    q.app = app->name;
+    void *answer;
+    if (client_try(c, ORLOP__METHOD__APP_STATUS, &q.base, &orlop__app_status_answer__descriptor, a,
+                   &answer, NULL) < 0)
+        return; /* there is no such app yet */
+    const Orlop__AppStatusAnswer *status = answer;
+    for (size_t i = 0; i < status->n_services; i++) {
+        const Orlop__ServiceStatus *s = status->services[i];
+        if (!s->failed || !find_service(app, s->service, strlen(s->service))) continue;
+        if (only->n == 0 || strv_has(only, s->service)) ensure(strv_add(ret, s->service) == 0);
+    }
+}
+
 static int apply(struct client *c, const struct up *up, Orlop__App *app, const struct strv *only,
                  struct arena *a) {
     Orlop__AppApplyRequest q = ORLOP__APP_APPLY_REQUEST__INIT;
@@ -112,15 +130,21 @@ static int apply(struct client *c, const struct up *up, Orlop__App *app, const s
     q.n_only = only->n;
     char **every = need(mem_array(app->n_services, sizeof *every));
     for (size_t i = 0; i < app->n_services; i++) every[i] = app->services[i]->name;
+    struct strv failed = {0};
     if (up->force_recreate) {
         q.force_recreate = only->n ? only->v : every;
         q.n_force_recreate = only->n ? only->n : app->n_services;
+    } else {
+        find_failed(c, app, only, a, &failed);
+        q.force_recreate = failed.v;
+        q.n_force_recreate = failed.n;
     }
     void *answer;
     struct err err = {0};
     int r = client_try(c, ORLOP__METHOD__APP_APPLY, &q.base, &orlop__app_apply_answer__descriptor,
                        a, &answer, &err);
     mem_free(every);
+    strv_fini(&failed);
     if (r == -EINVAL) return cli_fail(EXIT_MANIFEST, "%s", err.text);
     if (r < 0) return cli_fail(cli_exit_of(r), "%s", err.text);
     const Orlop__AppApplyAnswer *done = answer;

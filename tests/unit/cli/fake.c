@@ -18,7 +18,8 @@ struct fake {
     uv_thread_t thread;
     uv_async_t stop;
     struct bus *bus;
-    atomic_uint polls, stalls, rows;
+    atomic_uint polls, stalls, rows, recreated;
+    bool applied;
     size_t big_sent;
     atomic_ullong imported, sum;
     uv_sem_t ready;
@@ -64,9 +65,14 @@ static void status(struct fake *f, struct bus_stream *s, const uint8_t *body, si
     Orlop__AppStatusRequest *q = orlop__app_status_request__unpack(NULL, len, body);
     Orlop__ServiceStatus w = ORLOP__SERVICE_STATUS__INIT, *list[] = {&w};
     Orlop__AppStatusAnswer a = ORLOP__APP_STATUS_ANSWER__INIT;
-    unsigned n = ++f->polls;
     bool bad = strcmp(q->app, "bad") == 0, gone = strcmp(q->app, "gone") == 0;
     a.app = q->app;
+    if (!f->applied && !gone) { /* the look before the first write */
+        bus_answer_pb(s, &a.base);
+        orlop__app_status_request__free_unpacked(q, NULL);
+        return;
+    }
+    unsigned n = ++f->polls;
     a.exists = !(gone && n >= 2);
     w.service = web;
     w.replicas = 2;
@@ -89,13 +95,15 @@ static void why(struct bus_stream *s) {
     bus_answer_pb(s, &a.base);
 }
 
-static void apply(struct bus_stream *s, const uint8_t *body, size_t len) {
+static void apply(struct fake *f, struct bus_stream *s, const uint8_t *body, size_t len) {
     Orlop__AppApplyRequest *q = orlop__app_apply_request__unpack(NULL, len, body);
     Orlop__AppApplyAnswer a = ORLOP__APP_APPLY_ANSWER__INIT;
     bool pinned =
         q->app->n_services == 1 && strcmp(q->app->services[0]->image_digest, "sha256:abc") == 0;
     a.revision = 1;
     a.changed = true;
+    f->applied = true;
+    f->recreated += (unsigned) q->n_force_recreate;
     if (!pinned || !q->request)
         bus_fail(s, EINVAL, "the image is not pinned");
     else
@@ -265,7 +273,7 @@ static void on_request(void *ctx, struct bus_conn *c, struct bus_stream *s, uint
         status(f, s, body, len);
         break;
     case ORLOP__METHOD__APP_APPLY:
-        apply(s, body, len);
+        apply(f, s, body, len);
         break;
     case ORLOP__METHOD__APP_REMOVE:
     case ORLOP__METHOD__APP_SCALE:
@@ -345,6 +353,9 @@ uint64_t fake_imported_sum(struct fake *f) {
     return f->sum;
 }
 
+unsigned fake_recreated(struct fake *f) {
+    return f->recreated;
+}
 unsigned fake_stalls(struct fake *f) {
     return f->stalls;
 }

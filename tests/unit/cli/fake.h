@@ -14,8 +14,9 @@ struct fake *fake_start(const char *run);
 void fake_stop(struct fake *f);
 /* What the fake saw. */
 unsigned fake_polls(struct fake *f);
-unsigned fake_stalls(struct fake *f); /* how often the logs of app "big" had to wait */
-unsigned fake_rows(struct fake *f);   /* of the window that exec told last */
+unsigned fake_recreated(struct fake *f); /* services that `up` asked to replace, unchanged */
+unsigned fake_stalls(struct fake *f);    /* how often the logs of app "big" had to wait */
+unsigned fake_rows(struct fake *f);      /* of the window that exec told last */
 enum { FAKE_BIG_LINES = 200000, FAKE_BIG_LINE = 100, FAKE_END_ROWS = 50, FAKE_END_CODE = 9 };
 uint64_t fake_imported(struct fake *f);     /* bytes of the last import */
 uint64_t fake_imported_sum(struct fake *f); /* of these bytes */

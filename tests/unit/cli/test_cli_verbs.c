@@ -166,7 +166,8 @@ static void test_up_pins_images_and_waits_until_ready(void **state) {
     assert_non_null(strstr(r->err, "web: waiting, 0 of 2 ready: exec /nope"));
     assert_non_null(strstr(r->err, "web: ready, 2 of 2 ready\n"));
     assert_int_equal(verb(r, "up -d"), EXIT_OK);
-    assert_int_equal(fake_polls(r->fake), 3);
+    assert_int_equal(fake_polls(r->fake), 4); /* one look whether anything had failed */
+    assert_int_equal(fake_recreated(r->fake), 0);
     assert_int_equal(verb(r, "up nope"), EXIT_NOT_FOUND);
 }
 
@@ -177,6 +178,9 @@ static void test_up_of_what_fails_says_why(void **state) {
     assert_non_null(
         strstr(r->err, "service web of bad failed: exec /nope: No such file or directory\n"));
     assert_non_null(strstr(r->err, "  web is not there because of a test\n"));
+    assert_int_equal(fake_recreated(r->fake), 0);
+    assert_int_equal(verb(r, "up"), EXIT_DEPLOYMENT); /* what has failed is tried again */
+    assert_int_equal(fake_recreated(r->fake), 1);
 }
 
 static void test_up_without_the_image_names_the_place(void **state) {
