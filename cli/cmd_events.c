@@ -86,7 +86,7 @@ int cmd_events(struct cli *cli, int argc, char **argv) {
     if (app) q.app = app;
     q.follow = follow;
     q.since_unix_ms = since_ns / 1000000;
-    r = sink_run(&ev.sink, c, ORLOP__METHOD__EVENTS, &q.base, on_message);
+    r = sink_run(&ev.sink, c, ORLOP__METHOD__EVENTS, &q.base, on_message, NULL);
     client_close(c);
     return r;
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* orlop logs: lines of all tasks, merged by the scheduler, each with its task's name in front. A
- * line that comes in parts is put together again first, so that no other line gets into it. */
+ * line that comes in parts is put together again first, so that no other line gets into it. Of one
+ * that is too long for that the parts are written as they come, and no byte is added to it unless
+ * another line comes between. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,8 +31,15 @@ struct logs {
     bool follow, stamps, no_prefix, no_color, color;
     const char *since, *until, *tail;
     size_t width;       /* of the longest name so far */
-    struct map partial; /* "task/stream" -> struct buf */
+    struct map partial; /* "task/stream" -> struct partial */
+    char open[KEY_MAX]; /* whose line the output stands in; "" = at the begin of a line */
     struct map colors;  /* service -> its escape sequence */
+};
+
+struct partial {
+    struct buf text;
+    char *name;
+    int64_t time_unix_ns; /* of its first part */
 };
 
 static const char *color_of(struct logs *l, const char *name) {
@@ -60,40 +69,60 @@ static void write_prefix(struct logs *l, const Orlop__LogLine *line) {
     sink_write(&l->sink, text, len < PREFIX_MAX ? (size_t) len : PREFIX_MAX - 1);
 }
 
-static void write_line(struct logs *l, const Orlop__LogLine *line, const void *text, size_t n) {
+static void begin_line(struct logs *l, const Orlop__LogLine *line) {
     char stamp[DURATION_STAMP_MAX];
+    if (*l->open) sink_write(&l->sink, "\n", 1);
     if (!l->no_prefix) write_prefix(l, line);
-    if (l->stamps) {
-        duration_stamp(line->time_unix_ns, stamp);
-        sink_write(&l->sink, stamp, strlen(stamp));
-        sink_write(&l->sink, " ", 1);
-    }
-    sink_write(&l->sink, text, n);
-    if (n == 0 || ((const char *) text)[n - 1] != '\n') sink_write(&l->sink, "\n", 1);
+    if (!l->stamps) return;
+    duration_stamp(line->time_unix_ns, stamp);
+    sink_write(&l->sink, stamp, strlen(stamp));
+    sink_write(&l->sink, " ", 1);
 }
 
-static struct buf *partial_of(struct logs *l, const Orlop__LogLine *line, bool make) {
-    char key[KEY_MAX];
-    snprintf(key, sizeof key, "%s/%u", line->task, line->stream);
-    struct buf *b = map_get(&l->partial, key);
-    if (b || !make) return b;
-    b = need(mem_alloc(sizeof *b));
-    buf_init(b, LINE_MAX_BYTES + (256 << 10));
-    ensure(map_set(&l->partial, key, b) == 0);
-    return b;
+/* LINE's text, or a part of it when it is not WHOLE with this. */
+static void write_text(struct logs *l, const char *key, const Orlop__LogLine *line, bool whole) {
+    const ProtobufCBinaryData *text = &line->text;
+    if (!str_eq(l->open, key)) begin_line(l, line);
+    sink_write(&l->sink, text->data, text->len);
+    l->open[0] = 0;
+    if (!whole)
+        snprintf(l->open, sizeof l->open, "%s", key);
+    else if (text->len == 0 || text->data[text->len - 1] != '\n')
+        sink_write(&l->sink, "\n", 1);
+}
+
+static struct partial *partial_of(struct logs *l, const char *key, const Orlop__LogLine *line) {
+    struct partial *p = map_get(&l->partial, key);
+    if (p || !line->partial) return p;
+    p = need(mem_zalloc(sizeof *p));
+    p->name = need(mem_strdup(line->name));
+    buf_init(&p->text, LINE_MAX_BYTES + (256 << 10));
+    ensure(map_set(&l->partial, key, p) == 0);
+    return p;
+}
+
+static void write_partial(struct logs *l, const char *key, struct partial *p, bool whole) {
+    Orlop__LogLine line = ORLOP__LOG_LINE__INIT;
+    line.name = p->name;
+    line.time_unix_ns = p->time_unix_ns;
+    line.text.data = (uint8_t *) p->text.data;
+    line.text.len = p->text.len;
+    write_text(l, key, &line, whole);
+    buf_reset(&p->text);
 }
 
 static void take_line(struct logs *l, const Orlop__LogLine *line) {
-    const ProtobufCBinaryData *text = &line->text;
-    struct buf *b = partial_of(l, line, line->partial);
-    if (!b || (b->len == 0 && !line->partial)) {
-        write_line(l, line, text->data, text->len);
+    char key[KEY_MAX];
+    snprintf(key, sizeof key, "%s/%u", line->task, line->stream);
+    struct partial *p = partial_of(l, key, line);
+    if (!p || (p->text.len == 0 && !line->partial)) {
+        write_text(l, key, line, true);
         return;
     }
-    buf_add(b, text->data, text->len);
-    if (line->partial && b->len < LINE_MAX_BYTES && !buf_error(b)) return;
-    write_line(l, line, buf_str(b), b->len);
-    buf_reset(b);
+    if (p->text.len == 0) p->time_unix_ns = line->time_unix_ns;
+    buf_add(&p->text, line->text.data, line->text.len);
+    if (line->partial && p->text.len < LINE_MAX_BYTES && !buf_error(&p->text)) return;
+    write_partial(l, key, p, !line->partial);
 }
 
 static void on_message(struct sink *s, const uint8_t *body, size_t len) {
@@ -105,15 +134,26 @@ static void on_message(struct sink *s, const uint8_t *body, size_t len) {
     arena_fini(&a);
 }
 
-/* What is left of lines whose end never came. */
-static void finish_partial(struct logs *l) {
+/* What is left of lines whose end never came. Without names these are the last bytes as they are. */
+static void on_last(struct sink *s) {
+    struct logs *l = container_of(s, struct logs, sink);
     const char *key;
     void *value;
     for (size_t i = 0; map_next(&l->partial, &i, &key, &value);) {
-        struct buf *b = value;
-        if (b->len > 0) (void) !write(STDOUT_FILENO, b->data, b->len);
-        buf_fini(b);
-        mem_free(b);
+        struct partial *p = value;
+        if (p->text.len > 0) write_partial(l, key, p, !l->no_prefix);
+    }
+    if (*l->open && !l->no_prefix) sink_write(s, "\n", 1);
+}
+
+static void fini(struct logs *l) {
+    const char *key;
+    void *value;
+    for (size_t i = 0; map_next(&l->partial, &i, &key, &value);) {
+        struct partial *p = value;
+        buf_fini(&p->text);
+        mem_free(p->name);
+        mem_free(p);
     }
     map_fini(&l->partial);
     map_fini(&l->colors);
@@ -164,9 +204,9 @@ static int run(struct cli *cli, struct logs *l, Orlop__LogsRequest *q) {
     if (r) return r;
     l->color = !l->no_color && !l->no_prefix && isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
     if (!l->no_prefix) measure(l, c, q->app);
-    r = sink_run(&l->sink, c, ORLOP__METHOD__LOGS, &q->base, on_message);
+    r = sink_run(&l->sink, c, ORLOP__METHOD__LOGS, &q->base, on_message, on_last);
     client_close(c);
-    finish_partial(l);
+    fini(l);
     return r;
 }
 

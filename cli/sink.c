@@ -22,6 +22,7 @@ static void on_closed(void *ctx, struct bus_stream *stream, const struct err *er
     (void) stream;
     s->stream = NULL;
     s->err = *err;
+    if (s->last) s->last(s);
 }
 
 static const struct bus_stream_ops ops = {on_data, NULL, NULL, on_closed};
@@ -46,8 +47,9 @@ static int result(const struct sink *s) {
 }
 
 int sink_run(struct sink *s, struct client *c, uint32_t method, const ProtobufCMessage *request,
-             void (*message)(struct sink *s, const uint8_t *body, size_t len)) {
-    *s = (struct sink){.message = message};
+             void (*message)(struct sink *s, const uint8_t *body, size_t len),
+             void (*last)(struct sink *s)) {
+    *s = (struct sink){.message = message, .last = last};
     int r = outlet_open(&s->out, client_loop(c), STDOUT_FILENO, on_drained, s);
     if (r == 0) r = bus_request_pb(client_conn(c), method, request, &ops, s, &s->stream);
     if (r < 0) {

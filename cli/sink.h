@@ -16,13 +16,15 @@ struct sink {
     size_t held;
     struct err err;
     void (*message)(struct sink *s, const uint8_t *body, size_t len); /* may sink_write */
+    void (*last)(struct sink *s); /* the same, when nothing more comes; may be NULL */
 };
 
 /* Run the stream to its end and write everything out. 0 or an exit code, with the reason printed.
  */
 must_use int sink_run(struct sink *s, struct client *c, uint32_t method,
                       const ProtobufCMessage *request,
-                      void (*message)(struct sink *s, const uint8_t *body, size_t len));
+                      void (*message)(struct sink *s, const uint8_t *body, size_t len),
+                      void (*last)(struct sink *s));
 void sink_write(struct sink *s, const void *data, size_t n);
 
 #endif

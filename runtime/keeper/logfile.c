@@ -44,9 +44,10 @@ struct log_reader {
     int dir, inotify;
     uint32_t number; /* 0: no file yet */
     int data, index;
-    uint64_t size; /* of data, as far as it is believed */
-    bool last;     /* no higher number was there when SIZE was asked */
-    bool stops;    /* at STOP_SIZE of file STOP_NUMBER, whatever comes behind */
+    uint64_t size;  /* of data, as far as it is believed */
+    bool last;      /* no higher number was there when SIZE was asked */
+    bool stops;     /* at STOP_SIZE of file STOP_NUMBER, whatever comes behind */
+    bool completes; /* it has stopped there in a line, and goes on to that line's end */
     uint32_t stop_number;
     uint64_t stop_size;
     uint64_t pos;
@@ -312,7 +313,14 @@ static void drain_inotify(struct log_reader *r) {
     while (read(r->inotify, events, sizeof events) > 0) continue;
 }
 
+static bool in_a_line(const struct log_reader *r) {
+    for (unsigned i = 0; i < 2; i++)
+        if (r->lines[i].len > 0 && !r->lines[i].handed_out) return true;
+    return false;
+}
+
 int log_reader_next(struct log_reader *r, bool flush, struct log_line *ret, struct err *err) {
+    if (r->completes && !in_a_line(r)) return 0;
     for (bool asked = false;;) {
         int n = step(r, ret);
         if (n == 1) return 1;
@@ -324,6 +332,11 @@ int log_reader_next(struct log_reader *r, bool flush, struct log_line *ret, stru
             continue;
         }
         if (!flush) return 0;
+        if (r->stops && in_a_line(r)) {
+            r->stops = asked = false;
+            r->completes = true;
+            continue;
+        }
         r->ending = 3;
         n = end_lines(r, true, ret);
         r->ending = n ? r->ending : 0;
@@ -429,7 +442,7 @@ static int seek_tail(struct log_reader *r, int64_t tail) {
         e = 0;
     }
     r->since = since;
-    r->stops = false;
+    r->stops = r->completes = false;
     if (e < 0) return e;
     r->skip = total > tail ? total - tail : 0;
     return stand_at(r, number, pos);

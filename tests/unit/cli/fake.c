@@ -141,6 +141,31 @@ static void add_line(struct bus_stream *s, char *task, char *name, const char *t
     (void) !bus_send_pb(s, &b.base);
 }
 
+/* In one batch, for the window is small: a line in parts, FAKE_LONGEST bytes in all: more than is put together. */
+static void add_longest(struct bus_stream *s, char *task, char *name) {
+    enum { PARTS = 40 };
+    static char part[FAKE_LONGEST / PARTS];
+    static char end[] = "end\n", prompt[] = "$ ";
+    static Orlop__LogLine lines[PARTS + 2], *list[PARTS + 2];
+    Orlop__LogBatch b = ORLOP__LOG_BATCH__INIT;
+    memset(part, 'x', sizeof part);
+    for (size_t i = 0; i < array_len(list); i++) {
+        orlop__log_line__init(&lines[i]);
+        lines[i].task = task;
+        lines[i].name = name;
+        lines[i].stream = 1;
+        lines[i].text = (ProtobufCBinaryData){sizeof part, (uint8_t *) part};
+        lines[i].partial = true;
+        list[i] = &lines[i];
+    }
+    lines[PARTS].text = (ProtobufCBinaryData){strlen(end), (uint8_t *) end};
+    lines[PARTS].partial = false;
+    lines[PARTS + 1].text = (ProtobufCBinaryData){strlen(prompt), (uint8_t *) prompt};
+    b.lines = list;
+    b.n_lines = array_len(list);
+    (void) !bus_send_pb(s, &b.base);
+}
+
 /* 20 MB in batches of 500 lines, as fast as they are taken. */
 static void big_pump(void *ctx, struct bus_stream *s) {
     static char task[] = "1.1.1", name[] = "big-web-1", text[FAKE_BIG_LINE + 1];
@@ -172,7 +197,7 @@ static const struct bus_stream_ops big_ops = {.writable = big_pump};
 
 static void logs(struct fake *f, struct bus_stream *s, const uint8_t *body, size_t len) {
     Orlop__LogsRequest *q = orlop__logs_request__unpack(NULL, len, body);
-    bool big = strcmp(q->app, "big") == 0;
+    bool big = strcmp(q->app, "big") == 0, longest = strcmp(q->app, "long") == 0;
     orlop__logs_request__free_unpacked(q, NULL);
     if (big) {
         f->big_sent = 0;
@@ -187,6 +212,10 @@ static void logs(struct fake *f, struct bus_stream *s, const uint8_t *body, size
     add_line(s, b, db, "other\n", false);
     add_line(s, a, web, "line\n", false);
     add_line(s, b, db, "no newline", false);
+    if (longest)
+        add_longest(s, a, web);
+    else
+        add_line(s, a, web, "$ ", true);
     bus_end(s);
 }
 

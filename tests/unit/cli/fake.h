@@ -12,6 +12,7 @@ struct fake; /* one at a time; RUN is its directory */
 
 struct fake *fake_start(const char *run);
 void fake_stop(struct fake *f);
+enum { FAKE_LONGEST = 40 * 65536 };
 /* What the fake saw. */
 unsigned fake_polls(struct fake *f);
 unsigned fake_recreated(struct fake *f); /* services that `up` asked to replace, unchanged */

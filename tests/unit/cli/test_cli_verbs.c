@@ -206,9 +206,19 @@ static void test_logs_are_prefixed_and_never_torn(void **state) {
     struct rig *r = *state;
     assert_int_equal(verb(r, "logs -p shop"), EXIT_OK);
     assert_string_equal(r->out,
-                        "shop-db-1   | other\nshop-web-1  | one line\nshop-db-1   | no newline\n");
+                        "shop-db-1   | other\nshop-web-1  | one line\nshop-db-1   | no newline\n"
+                        "shop-web-1  | $ \n");
     assert_int_equal(verb(r, "logs -p shop --no-log-prefix -t"), EXIT_OK);
     assert_non_null(strstr(r->out, "2023-11-14T22:13:20.000000000Z one line\n"));
+}
+
+static void test_logs_add_nothing_to_a_line_of_any_length(void **state) {
+    struct rig *r = *state;
+    assert_int_equal(verb(r, "logs -p long --no-log-prefix"), EXIT_OK);
+    const char *from = strchr(r->out, 'x');
+    assert_non_null(from);
+    assert_int_equal(strspn(from, "x"), FAKE_LONGEST);
+    assert_string_equal(from + FAKE_LONGEST, "end\n$ ");
 }
 
 static void test_exec_passes_streams_and_code(void **state) {
@@ -393,6 +403,7 @@ int main(void) {
         T(test_up_without_the_image_names_the_place),
         T(test_down_waits_until_it_is_gone),
         T(test_logs_are_prefixed_and_never_torn),
+        T(test_logs_add_nothing_to_a_line_of_any_length),
         T(test_exec_passes_streams_and_code),
         T(test_exec_on_a_terminal_is_raw_and_restored),
         T(test_output_that_is_not_read_stops_the_sender),
