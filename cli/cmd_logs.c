@@ -134,7 +134,7 @@ static void on_message(struct sink *s, const uint8_t *body, size_t len) {
     arena_fini(&a);
 }
 
-/* What is left of lines whose end never came. Without names these are the last bytes as they are. */
+/* What is left of lines whose end never came. Without names: the last bytes as they are. */
 static void on_last(struct sink *s) {
     struct logs *l = container_of(s, struct logs, sink);
     const char *key;

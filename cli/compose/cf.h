@@ -159,7 +159,8 @@ struct cf_node *cf_new_str(struct compose_project *c, const char *s, const struc
 struct cf_node *cf_new_int(struct compose_project *c, int64_t v, const struct cf_node *at);
 struct cf_node *cf_new_bool(struct compose_project *c, bool b, const struct cf_node *at);
 struct cf_node *cf_copy(struct compose_project *c, const struct cf_node *n);
-bool cf_equal(const struct cf_node *a, const struct cf_node *b); /* mappings in any order */
+/* Mappings in any order; numbers by value: 8 and 8.0, which prints as 8, are one. */
+bool cf_equal(const struct cf_node *a, const struct cf_node *b);
 struct cf_node *cf_get(const struct cf_node *map,
                        const char *key); /* NULL: no such key, or no map */
 void cf_put(struct compose_project *c, struct cf_node *map, const char *key, struct cf_node *v);

@@ -290,6 +290,11 @@ double cf_number(const struct cf_node *n) {
     return n->negative ? -(double) n->u : (double) n->u;
 }
 
+/* NaN is like itself: a model is equal to its copy. */
+static bool equal_numbers(double a, double b) {
+    return isnan(a) || isnan(b) ? isnan(a) && isnan(b) : !(a < b || a > b);
+}
+
 static bool equal_children(const struct cf_node *a, const struct cf_node *b) {
     if (a->n != b->n) return false;
     for (uint32_t i = 0; i < a->n; i++) {
@@ -300,8 +305,13 @@ static bool equal_children(const struct cf_node *a, const struct cf_node *b) {
     return true;
 }
 
+static bool is_number(const struct cf_node *n) {
+    return n->kind == CF_INT || n->kind == CF_FLOAT;
+}
+
 bool cf_equal(const struct cf_node *a, const struct cf_node *b) {
-    if (a->kind != b->kind) return false;
+    if (a->kind != b->kind)
+        return is_number(a) && is_number(b) && equal_numbers(cf_number(a), cf_number(b));
     switch ((enum cf_kind) a->kind) {
     case CF_NULL:
         return true;
@@ -310,7 +320,7 @@ bool cf_equal(const struct cf_node *a, const struct cf_node *b) {
     case CF_INT:
         return a->u == b->u && a->negative == b->negative;
     case CF_FLOAT:
-        return !(a->f < b->f || a->f > b->f);
+        return equal_numbers(a->f, b->f);
     case CF_STR:
         return str_eq(a->s, b->s);
     case CF_MAP:

@@ -45,8 +45,8 @@ struct log_reader;
  * there yet, the task has not started. */
 must_use int log_reader_open(const char *dir, int64_t since_unix_ns, int64_t tail,
                              struct log_reader **ret, struct err *err);
-/* What is written from now on is read only as far as it ends a line begun before: without it, a reader of a log that grows as fast as
- * it reads never comes to an end. */
+/* What is written from now on is read only as far as it ends a line begun before: without it, a
+ * reader of a log that grows as fast as it reads never comes to an end. */
 void log_reader_stop_here(struct log_reader *r);
 /* The next line. Per-stream order is exact; the two streams come in the order in which their
  * lines became whole. A line that a new attempt cut off is whole without a newline. 1 = a line;

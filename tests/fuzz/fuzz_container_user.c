@@ -14,9 +14,15 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static char dir[] = "/dev/shm/orlop-fuzz-user-XXXXXX";
+
+static void clean_up(void) {
+    if (fd_remove_tree(AT_FDCWD, dir) < 0) abort();
+}
+
 static int make_root(void) {
-    char dir[] = "/dev/shm/orlop-fuzz-XXXXXX";
     ensure(mkdtemp(dir));
+    atexit(clean_up);
     int root = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     ensure(root >= 0 && mkdirat(root, "etc", 0700) == 0);
     ensure(symlinkat("passwd", root, "etc/group") == 0);

@@ -141,7 +141,8 @@ static void add_line(struct bus_stream *s, char *task, char *name, const char *t
     (void) !bus_send_pb(s, &b.base);
 }
 
-/* In one batch, for the window is small: a line in parts, FAKE_LONGEST bytes in all: more than is put together. */
+/* In one batch, for the window is small: a line in parts, FAKE_LONGEST bytes in all: more than is
+ * put together. */
 static void add_longest(struct bus_stream *s, char *task, char *name) {
     enum { PARTS = 40 };
     static char part[FAKE_LONGEST / PARTS];
