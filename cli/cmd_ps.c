@@ -22,12 +22,6 @@ struct ps {
 
 enum { COMMAND_SHOWN = 24 };
 
-static bool concerns(const struct ps *ps, const Orlop__TaskInfo *t) {
-    for (int i = 0; i < ps->n_only; i++)
-        if (str_eq(ps->only[i], t->service)) return true;
-    return ps->n_only == 0;
-}
-
 static void add_row(const struct ps *ps, struct table_out *table, const Orlop__TaskInfo *t) {
     struct buf status, ports;
     buf_init(&status, 64 << 10);
@@ -47,22 +41,21 @@ static void add_row(const struct ps *ps, struct table_out *table, const Orlop__T
     buf_fini(&ports);
 }
 
-static void print_services(const struct ps *ps, const Orlop__TaskListAnswer *a) {
+static void print_services(const Orlop__TaskListAnswer *a) {
     struct strv seen = {0};
     for (size_t i = 0; i < a->n_tasks; i++) {
         const Orlop__TaskInfo *t = a->tasks[i];
-        if (!concerns(ps, t) || strv_has(&seen, t->service)) continue;
+        if (strv_has(&seen, t->service)) continue;
         ensure(strv_add(&seen, t->service) == 0);
         puts(t->service);
     }
     strv_fini(&seen);
 }
 
-static int print_json(const struct ps *ps, const Orlop__TaskListAnswer *a) {
+static int print_json(const Orlop__TaskListAnswer *a) {
     json_t *list = need(json_array());
     for (size_t i = 0; i < a->n_tasks; i++)
-        if (concerns(ps, a->tasks[i]))
-            ensure(json_array_append_new(list, render_task(a->tasks[i])) == 0);
+        ensure(json_array_append_new(list, render_task(a->tasks[i])) == 0);
     return render_json(list);
 }
 
@@ -70,20 +63,18 @@ static void print_table(const struct ps *ps, const Orlop__TaskListAnswer *a) {
     static const char *const head[] = {"NAME", "IMAGE", "COMMAND", "SERVICE", "STATUS", "PORTS"};
     struct table_out table;
     table_begin(&table, head, array_len(head));
-    for (size_t i = 0; i < a->n_tasks; i++)
-        if (concerns(ps, a->tasks[i])) add_row(ps, &table, a->tasks[i]);
+    for (size_t i = 0; i < a->n_tasks; i++) add_row(ps, &table, a->tasks[i]);
     table_print(&table);
 }
 
 static int print(const struct ps *ps, const Orlop__TaskListAnswer *a) {
-    if (ps->json) return print_json(ps, a);
+    if (ps->json) return print_json(a);
     if (ps->services)
-        print_services(ps, a);
+        print_services(a);
     else if (!ps->quiet)
         print_table(ps, a);
     else
-        for (size_t i = 0; i < a->n_tasks; i++)
-            if (concerns(ps, a->tasks[i])) puts(a->tasks[i]->task);
+        for (size_t i = 0; i < a->n_tasks; i++) puts(a->tasks[i]->task);
     return EXIT_OK;
 }
 
@@ -93,6 +84,8 @@ static int list(struct cli *cli, struct ps *ps) {
     arena_init(&a, CLIENT_ARENA_MAX);
     Orlop__TaskListRequest q = ORLOP__TASK_LIST_REQUEST__INIT;
     if (ps->app) q.app = ps->app;
+    q.services = ps->only;
+    q.n_services = (size_t) ps->n_only;
     q.all = ps->all;
     void *answer;
     int r = client_open(cli, &c);

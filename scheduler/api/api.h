@@ -25,6 +25,10 @@ typedef void (*api_handler)(struct sched *s, struct bus_stream *stream,
 void api__write(struct sched *s, struct bus_stream *stream, Orlop__Entry__WhatCase what,
                 const ProtobufCMessage *req, const Orlop__RequestId *id);
 
+/* Whether each of NAMES is a service of APP ("" = of any) or a task; if not, STREAM has failed. */
+bool api__names_known(struct sched *s, struct bus_stream *stream, const char *app,
+                      char *const *names, size_t n);
+
 void api__app_apply(struct sched *s, struct bus_stream *stream, const ProtobufCMessage *req);
 void api__app_remove(struct sched *s, struct bus_stream *stream, const ProtobufCMessage *req);
 void api__app_scale(struct sched *s, struct bus_stream *stream, const ProtobufCMessage *req);

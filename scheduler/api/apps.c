@@ -161,14 +161,47 @@ void api__app_spec(struct sched *s, struct bus_stream *stream, const ProtobufCMe
 
 /* --- tasks ----------------------------------------------------------------------------------- */
 
+static bool is_named(const struct task *t, char *const *names, size_t n) {
+    char name[STATE_NAME_MAX];
+    state_task_name(t, name);
+    for (size_t i = 0; i < n; i++)
+        if (str_eq(names[i], t->service->name) || str_eq(names[i], name) || str_eq(names[i], t->id))
+            return true;
+    return n == 0;
+}
+
 static bool listed(const Orlop__TaskListRequest *r, const struct task *t) {
     if (*r->app && !str_eq(r->app, t->service->app->name)) return false;
-    if (*r->service && !str_eq(r->service, t->service->name)) return false;
-    return r->all || !rule_final(t);
+    return is_named(t, r->services, r->n_services) && (r->all || !rule_final(t));
+}
+
+static bool means_something(const struct state *s, const char *app, const char *name) {
+    if (state_task_named(s, name) || state_task(s, name)) return true;
+    if (*app) return state_service(s, app, name) != NULL;
+    void *value;
+    for (size_t i = 0; map_next(&s->apps, &i, NULL, &value);)
+        if (state_service(s, ((const struct app *) value)->name, name)) return true;
+    return false;
+}
+
+bool api__names_known(struct sched *s, struct bus_stream *stream, const char *app,
+                      char *const *names, size_t n) {
+    if (n && *app && !state_app(&s->state, app)) {
+        bus_fail(stream, -ENOENT, "there is no app %s", app);
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (means_something(&s->state, app, names[i])) continue;
+        bus_fail(stream, -ENOENT, "there is no service %s%s%s", names[i], *app ? " in app " : "",
+                 app);
+        return false;
+    }
+    return true;
 }
 
 void api__task_list(struct sched *s, struct bus_stream *stream, const ProtobufCMessage *req) {
     const Orlop__TaskListRequest *r = (const void *) req;
+    if (!api__names_known(s, stream, r->app, r->services, r->n_services)) return;
     struct describe d;
     describe_init(&d, s);
     Orlop__TaskListAnswer m = ORLOP__TASK_LIST_ANSWER__INIT;

@@ -358,16 +358,6 @@ static void turn(struct sched_waiter *w) {
         merge(l, false);
 }
 
-/* The first of the names that means nothing; NULL = there is none. */
-static const char *unknown_name(const struct state *s, const Orlop__LogsRequest *r) {
-    for (size_t i = 0; i < r->n_services; i++) {
-        const char *name = r->services[i];
-        if (!state_service(s, r->app, name) && !state_task_named(s, name) && !state_task(s, name))
-            return name;
-    }
-    return NULL;
-}
-
 void api__logs(struct sched *s, struct bus_stream *stream, const ProtobufCMessage *req) {
     static const struct bus_stream_ops ops = {.writable = client_writable, .closed = client_closed};
     const Orlop__LogsRequest *r = (const void *) req;
@@ -375,11 +365,7 @@ void api__logs(struct sched *s, struct bus_stream *stream, const ProtobufCMessag
         bus_fail(stream, -ENOENT, "there is no app %s", r->app);
         return;
     }
-    const char *unknown = unknown_name(&s->state, r);
-    if (unknown) {
-        bus_fail(stream, -ENOENT, "there is no service %s in app %s", unknown, r->app);
-        return;
-    }
+    if (!api__names_known(s, stream, r->app, r->services, r->n_services)) return;
     struct logs *l = mem_zalloc(sizeof *l);
     if (l) arena_init(&l->arena, API_BUDGET_BYTES);
     if (l) l->req = arena_copy(&l->arena, req);

@@ -56,6 +56,7 @@ for verb in dev up down ps logs exec scale restart config node image app task wh
     expect_code 0 orlop $verb --help
     expect_match "$verb --help" "[Uu]sage" "$out"
 done
+expect_code 5 orlop ps no-such-service
 expect_code 5 orlop task inspect no-such-task
 
 # an image with a layer that leaves its root

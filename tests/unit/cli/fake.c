@@ -43,12 +43,19 @@ static void nodes(struct bus_stream *s) {
     bus_answer_pb(s, &a.base);
 }
 
-/* Two DATA messages: the list is to be joined. */
-static void tasks(struct bus_stream *s) {
+/* Two DATA messages: the list is to be joined. There is one service. */
+static void tasks(struct bus_stream *s, const uint8_t *body, size_t len) {
     static const struct bus_stream_ops ops = {0};
     static char web[] = "web", name1[] = "shop-web-1", name2[] = "shop-web-2";
     Orlop__TaskInfo t = ORLOP__TASK_INFO__INIT, *list[] = {&t};
     Orlop__TaskListAnswer a = ORLOP__TASK_LIST_ANSWER__INIT;
+    Orlop__TaskListRequest *q = orlop__task_list_request__unpack(NULL, len, body);
+    bool known = !q->n_services || strcmp(q->services[0], web) == 0;
+    orlop__task_list_request__free_unpacked(q, NULL);
+    if (!known) {
+        bus_fail(s, -ENOENT, "there is no such service");
+        return;
+    }
     bus_stream_accept(s, &ops, NULL);
     t.service = web;
     t.name = name1;
@@ -297,7 +304,7 @@ static void on_request(void *ctx, struct bus_conn *c, struct bus_stream *s, uint
         nodes(s);
         break;
     case ORLOP__METHOD__TASK_LIST:
-        tasks(s);
+        tasks(s, body, len);
         break;
     case ORLOP__METHOD__APP_STATUS:
         status(f, s, body, len);

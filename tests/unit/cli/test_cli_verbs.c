@@ -129,8 +129,8 @@ static void test_lists_are_joined_and_printed(void **state) {
     assert_non_null(strstr(r->out, "NAME         IMAGE   COMMAND   SERVICE   STATUS    PORTS\n"));
     assert_non_null(strstr(r->out, "shop-web-1"));
     assert_non_null(strstr(r->out, "shop-web-2"));
-    assert_int_equal(verb(r, "ps -p shop --format json other"), EXIT_OK);
-    assert_string_equal(r->out, "[]\n");
+    assert_int_equal(verb(r, "ps -p shop --format json other"), EXIT_NOT_FOUND);
+    assert_string_equal(r->out, "");
     assert_int_equal(verb(r, "ps -p shop --services"), EXIT_OK);
     assert_string_equal(r->out, "web\n");
     assert_int_equal(verb(r, "node ls"), EXIT_OK);
