@@ -15,7 +15,7 @@ static const struct usage usage = {
 };
 
 struct config {
-    bool services, images, volumes, networks, quiet;
+    bool services, images, volumes, networks, quiet, schema;
     const char *format;
 };
 
@@ -75,6 +75,7 @@ int cmd_config(struct cli *cli, int argc, char **argv) {
         {0, "images", NULL, OPT_FLAG, &c.images, "only the names of images"},
         {0, "volumes", NULL, OPT_FLAG, &c.volumes, "only the names of volumes"},
         {0, "networks", NULL, OPT_FLAG, &c.networks, "only the names of networks"},
+        {0, "schema", NULL, OPT_FLAG, &c.schema, "a JSON schema of what is accepted, for editors"},
         {0, "no-interpolate", NULL, OPT_FLAG, &extra.no_interpolate,
          "leave $VARIABLES as they are"},
         {0, "no-path-resolution", NULL, OPT_FLAG, &extra.no_path_resolution,
@@ -89,6 +90,10 @@ int cmd_config(struct cli *cli, int argc, char **argv) {
     mem_free(args.operands);
     if (c.format && !str_eq(c.format, "yaml") && !str_eq(c.format, "json"))
         return args_wrong(&usage, "--format: '%s' is neither 'yaml' nor 'json'", c.format);
+    if (c.schema) {
+        r = compose_print_schema(stdout);
+        return r < 0 ? cli_fail(EXIT_FAILED, "cannot print it: %s", err_text(r)) : EXIT_OK;
+    }
     struct compose_project *p = NULL;
     r = project_load(cli, &extra, &p);
     if (r) return r;

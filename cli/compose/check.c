@@ -58,14 +58,19 @@ static bool check_text(struct compose_project *c, const struct cf_node *n, const
         cf_issue(c, n, "schema-pattern", "\"%.100s\" does not match %s", n->s, k->pattern);
         return false;
     }
-    if (!k->words) return true;
+    if (!k->words || cf_is_word(n->s, k->words)) return true;
     struct cf_text list = {0};
     for (const char *const *w = k->words; *w; w++) {
-        if (str_eq(*w, n->s)) return true;
         const char *word = cf_printf(c, "%s\"%s\"", list.len ? ", " : "", *w);
         cf_text_add(c, &list, word, strlen(word));
     }
     cf_issue(c, n, "schema-enum", "\"%.100s\" must be one of %s", n->s, list.s);
+    return false;
+}
+
+bool cf_is_word(const char *s, const char *const *words) {
+    for (; *words; words++)
+        if (str_eq(*words, s)) return true;
     return false;
 }
 
@@ -89,9 +94,9 @@ static void check_object(struct compose_project *c, const struct cf_node *n,
                          const struct cf_table *t) {
     for (uint32_t i = 0; i < n->n; i++) {
         const char *name = n->entries[i].key;
-        if (!t->closed && str_starts(name, "x-")) continue;
-        size_t mark = cf_enter(c, name);
         const struct cf_key *k = cf_key_of(t, name);
+        if (!k && !t->closed && str_starts(name, "x-")) continue;
+        size_t mark = cf_enter(c, name);
         if (k)
             cf_check(c, n->entries[i].value, k);
         else

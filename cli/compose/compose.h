@@ -55,6 +55,8 @@ must_use int compose_print_json(const struct compose_project *p, FILE *out);
 must_use int compose_print_yaml(const struct compose_project *p, FILE *out);
 /* A Markdown table of every key of the specification and what this version does with it. */
 void compose_print_keys(FILE *out);
+/* A JSON schema of what this version accepts. */
+must_use int compose_print_schema(FILE *out);
 const char *compose_name(const struct compose_project *p);
 const char *compose_directory(const struct compose_project *p);
 

@@ -31,13 +31,21 @@ static void print_below(FILE *out, const struct cf_key *k, const char *path) {
     }
 }
 
+/* "only `a`, `b`: " */
+static void print_done(FILE *out, const char *const *done) {
+    for (const char *const *w = done; w && *w; w++)
+        fprintf(out, "%s`%s`%s", w == done ? "only " : ", ", *w, w[1] ? "" : ": ");
+}
+
 static void print_table(FILE *out, const struct cf_table *t, const char *path) {
     char below[KEY_PATH];
     for (size_t i = 0; i < t->n; i++) {
         const struct cf_key *k = &t->keys[i];
         if (!k->use) continue; /* part of something that is refused as a whole */
         snprintf(below, sizeof below, "%s%s%s", path, *path ? "." : "", k->name);
-        fprintf(out, "| `%s` | %s | %s |\n", below, uses[k->use], k->why ? k->why : "");
+        fprintf(out, "| `%s` | %s | ", below, uses[k->use]);
+        print_done(out, k->done);
+        fprintf(out, "%s |\n", k->why ? k->why : "");
         if (k->use != CF_REFUSES) print_below(out, k, below);
     }
 }

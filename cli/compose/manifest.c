@@ -77,22 +77,12 @@ static bool used(const struct cf_manifest *m, const char *section, const char *k
 
 static void check_network(struct cf_manifest *m, const struct cf_node *n) {
     struct compose_project *c = m->c;
-    static const char *const drivers[] = {"bridge", "overlay", "default"};
-    const char *driver = cf_get_str(n, "driver");
-    bool known = !driver;
-    for (size_t i = 0; !known && i < array_len(drivers); i++) known = str_eq(driver, drivers[i]);
-    if (!known)
-        cf_refuse(c, cf_get(n, "driver"), "network driver \"%.60s\" is not supported: %s", driver,
-                  "bridge and overlay mean Orlop's own network");
     if (cf_get_bool(n, "enable_ipv6"))
         cf_refuse(c, cf_get(n, "enable_ipv6"),
                   "`enable_ipv6` is not supported: tasks have IPv4 addresses only");
     if (cf_is(cf_get(n, "enable_ipv4"), CF_BOOL) && !cf_get_bool(n, "enable_ipv4"))
         cf_refuse(c, cf_get(n, "enable_ipv4"), "a network without IPv4 is not supported");
-    const struct cf_node *ipam = cf_get(n, "ipam"), *config = cf_get(ipam, "config");
-    driver = cf_get_str(ipam, "driver");
-    if (driver && !str_eq(driver, "default"))
-        cf_refuse(c, cf_get(ipam, "driver"), "ipam driver \"%.60s\" is not supported", driver);
+    const struct cf_node *config = cf_get(cf_get(n, "ipam"), "config");
     for (uint32_t i = 0; config && i < config->n; i++) {
         const char *subnet = cf_get_str(config->items[i], "subnet");
         if (i || (subnet && strchr(subnet, ':')))
@@ -120,10 +110,6 @@ static void add_network(struct cf_manifest *m, const char *key, const struct cf_
 static void add_volume(struct cf_manifest *m, const char *key, const struct cf_node *n) {
     Orlop__Volume *v = cf_m_alloc(m, sizeof *v);
     orlop__volume__init(v);
-    const char *driver = cf_get_str(n, "driver");
-    if (driver && !str_eq(driver, "local"))
-        cf_refuse(m->c, cf_get(n, "driver"),
-                  "volume driver \"%.60s\" is not supported: only `local` is done", driver);
     v->key = cf_m_text(m, key);
     v->name = cf_m_text(m, cf_get_str(n, "name"));
     v->external = cf_get_bool(n, "external");

@@ -22,7 +22,6 @@ static void bind(struct cf_manifest *m, Orlop__Mount *mount, const struct cf_nod
                *full = source ? cf_path_expand(m->c, source) : NULL;
     const struct cf_node *options = cf_get(v, "bind"),
                          *create = cf_get(options, "create_host_path");
-    const char *propagation = cf_get_str(options, "propagation");
     if (!full)
         cf_issue(m->c, v, "volume-spec",
                  "\"%.200s\" cannot be the source of a bind mount: a path is wanted",
@@ -30,10 +29,6 @@ static void bind(struct cf_manifest *m, Orlop__Mount *mount, const struct cf_nod
     mount->kind = ORLOP__MOUNT__KIND__BIND;
     mount->source = cf_m_text(m, full);
     mount->create_host_path = !create || cf_get_bool(options, "create_host_path");
-    if (propagation && !str_eq(propagation, "private") && !str_eq(propagation, "rprivate"))
-        cf_refuse(m->c, cf_get(options, "propagation"),
-                  "`propagation: %.60s` is not supported: only private and rprivate are",
-                  propagation);
 }
 
 static void volume(struct cf_manifest *m, Orlop__Mount *mount, const struct cf_node *v) {

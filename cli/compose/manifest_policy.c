@@ -69,11 +69,8 @@ static void add_restart_policy(struct cf_manifest *m, Orlop__Service *s, const s
         r->condition = ORLOP__RESTART_POLICY__CONDITION__ALWAYS;
     else if (str_eq(v, "on-failure"))
         r->condition = ORLOP__RESTART_POLICY__CONDITION__ON_FAILURE;
-    else if (str_eq(v, "none"))
-        r->condition = ORLOP__RESTART_POLICY__CONDITION__NO;
     else
-        cf_issue(m->c, cf_get(n, "condition"), "schema-enum",
-                 "invalid restart condition \"%.60s\": none, on-failure or any", v);
+        r->condition = ORLOP__RESTART_POLICY__CONDITION__NO;
     const struct cf_node *attempts = cf_get(n, "max_attempts");
     if (attempts) r->max_attempts = (uint32_t) attempts->u;
     r->delay_ms = cf_m_ms(m, n, "delay");
@@ -165,11 +162,8 @@ static void add_logging(struct cf_manifest *m, Orlop__Service *s, const struct c
     Orlop__Logging *l = cf_m_alloc(m, sizeof *l);
     orlop__logging__init(l);
     const char *driver = cf_get_str(n, "driver");
-    if (!driver || str_eq(driver, "json-file") || str_eq(driver, "local") || str_eq(driver, "none"))
-        l->driver = cf_m_text(m, driver);
-    else
-        cf_refuse(m->c, cf_get(n, "driver"), "logging driver \"%.60s\" is not supported: %s",
-                  driver, "json-file, local and none are");
+    static const char *const done[] = {"json-file", "local", "none", NULL};
+    if (driver && cf_is_word(driver, done)) l->driver = cf_m_text(m, driver);
     const struct cf_node *options = cf_get(n, "options");
     for (uint32_t i = 0; options && i < options->n; i++)
         logging_option(m, l, options->entries[i].key, options->entries[i].value);

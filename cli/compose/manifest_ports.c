@@ -28,14 +28,13 @@ static void claim(struct cf_manifest *m, const struct cf_node *at, const char *p
     cf_push(c, holders, cf_new_str(c, ip, at));
 }
 
-/* What of a port Orlop does not do; in permissive mode the port is left out. */
+/* Of the words the schema says which are done; in permissive mode a port with others is left out.
+ */
 static bool is_done(struct compose_project *c, const struct cf_node *n) {
     const char *protocol = cf_get_str(n, "protocol"), *mode = cf_get_str(n, "mode");
     const char *published = cf_get_str(n, "published");
     bool known = str_eq(protocol, "udp") || str_eq(protocol, "tcp");
     bool range = published && strchr(published, '-'), ingress = str_eq(mode, "ingress");
-    if (!known) cf_refuse(c, n, "protocol %.40s is not supported: tcp and udp are", protocol);
-    if (!ingress) cf_refuse(c, n, "port mode %.40s is not supported: only ingress is", mode);
     if (range)
         cf_refuse(c, n,
                   "a range of host ports (%.40s) for one port is not supported: name one, or none",

@@ -7,31 +7,6 @@
 
 /* ---- keys of which some values are done ---- */
 
-static void only(struct cf_manifest *m, const struct cf_node *map, const char *key,
-                 const char *const *done, const char *why) {
-    const char *v = cf_get_str(map, key);
-    for (; v && *done; done++)
-        if (str_eq(v, *done)) return;
-    if (v) cf_refuse(m->c, cf_get(map, key), "`%s: %.60s` is not supported: %s", key, v, why);
-}
-
-#define ONLY(...)                                                                                  \
-    (const char *const[]) {                                                                        \
-        __VA_ARGS__, NULL                                                                          \
-    }
-
-static void check_partly(struct cf_manifest *m, const struct cf_node *n) {
-    const struct cf_node *deploy = cf_get(n, "deploy");
-    only(m, n, "cgroup", ONLY("private"), "each task has a cgroup namespace of its own");
-    only(m, n, "ipc", ONLY("private"), "each task has an IPC namespace of its own");
-    only(m, n, "isolation", ONLY("default"), "there is one kind of isolation");
-    only(m, n, "pull_policy", ONLY("missing", "never"), "images come by `orlop image import`");
-    only(m, n, "userns_mode", ONLY("host"), "only host is done in this version");
-    only(m, deploy, "mode", ONLY("replicated"),
-         "only replicated services are done in this version");
-    only(m, deploy, "endpoint_mode", ONLY("vip"), "each service has a virtual address");
-}
-
 static void check_lists(struct cf_manifest *m, const struct cf_node *n) {
     const struct cf_node *links = cf_get(n, "links"), *options = cf_get(n, "security_opt");
     for (uint32_t i = 0; links && i < links->n; i++) {
@@ -60,29 +35,6 @@ static void check_build(struct cf_manifest *m, const struct cf_node *n) {
         cf_issue(m->c, build, "unsupported",
                  "Orlop builds no images: name one with `image`, and bring it with `orlop image "
                  "import`");
-}
-
-/* ---- x-orlop ---- */
-
-static void extensions(struct cf_manifest *m, Orlop__Service *s, const struct cf_node *n) {
-    const struct cf_node *x = cf_get(n, "x-orlop");
-    if (!x) return;
-    if (x->kind != CF_MAP) cf_issue(m->c, x, "schema-type", "must be a mapping");
-    for (uint32_t i = 0; x->kind == CF_MAP && i < x->n; i++) {
-        const struct cf_node *v = x->entries[i].value;
-        const char *key = x->entries[i].key, *wrong = "a string is wanted";
-        int64_t ns = 0;
-        if (!str_eq(key, "drain")) {
-            cf_issue(m->c, v, "schema-unknown", "property %.100s is not allowed here: drain is",
-                     key);
-        } else {
-            if (v->kind == CF_STR) wrong = cf_parse_duration(v->s, &ns);
-            if (!wrong && ns < 0) wrong = "it cannot be negative";
-            if (wrong) cf_issue(m->c, v, "duration", "invalid duration: %s", wrong);
-            s->drain_ms = (uint64_t) ns / 1000000;
-            if (!s->drain_ms) s->drain_ms = 1; /* 0 would mean the default */
-        }
-    }
 }
 
 /* ---- parts ---- */
@@ -150,6 +102,13 @@ static uint32_t replicas(const struct cf_node *n) {
     return r ? (uint32_t) r->u : 1;
 }
 
+/* 0 would mean the default. */
+static uint64_t drain(struct cf_manifest *m, const struct cf_node *n) {
+    const struct cf_node *x = cf_get(n, "x-orlop");
+    uint64_t ms = cf_m_ms(m, x, "drain");
+    return cf_get(x, "drain") && !ms ? 1 : ms;
+}
+
 static void simple(struct cf_manifest *m, Orlop__Service *s, const struct cf_node *n) {
     const struct {
         char **field;
@@ -167,6 +126,7 @@ static void simple(struct cf_manifest *m, Orlop__Service *s, const struct cf_nod
     s->has_stop_grace = cf_get(n, "stop_grace_period") != NULL;
     s->stop_grace_ms = cf_m_ms(m, n, "stop_grace_period");
     s->replicas = replicas(n);
+    s->drain_ms = drain(m, n);
 }
 
 void cf_m_service(struct cf_manifest *m, const char *name, const struct cf_node *n) {
@@ -174,10 +134,8 @@ void cf_m_service(struct cf_manifest *m, const char *name, const struct cf_node 
     orlop__service__init(s);
     s->name = cf_m_text(m, name);
     CF_M_ADD(m, m->app->services, m->app->n_services, s);
-    check_partly(m, n);
     check_lists(m, n);
     check_build(m, n);
-    extensions(m, s, n);
     simple(m, s, n);
     words(m, cf_get(n, "command"), &s->has_command, &s->command, &s->n_command);
     words(m, cf_get(n, "entrypoint"), &s->has_entrypoint, &s->entrypoint, &s->n_entrypoint);

@@ -19,6 +19,19 @@ void cf_refuse(struct compose_project *c, const struct cf_node *n, const char *f
         cf_issue(c, n, "unsupported", "%s", text);
 }
 
+/* Of the row's words, those that Orlop does. */
+static void look_at_word(struct compose_project *c, const struct cf_node *n,
+                         const struct cf_key *k) {
+    if (!k->done || n->kind != CF_STR || cf_is_word(n->s, k->done)) return;
+    struct cf_text list = {0};
+    for (const char *const *w = k->done; *w; w++) {
+        if (w != k->done) cf_text_add(c, &list, ", ", 2);
+        cf_text_add(c, &list, *w, strlen(*w));
+    }
+    cf_refuse(c, n, "`%s: %.60s` is not supported (%s %s): %s", k->name, n->s, list.s,
+              k->done[1] ? "are" : "is", k->why);
+}
+
 static void look(struct compose_project *c, const struct cf_node *n, const struct cf_key *k) {
     switch (k->use) {
     case CF_REFUSES:
@@ -30,7 +43,8 @@ static void look(struct compose_project *c, const struct cf_node *n, const struc
     case CF_DOES:
         cf_refuse_keys(c, n, k);
         return;
-    case CF_PARTLY: /* the code of the manifest looks at the value */
+    case CF_PARTLY:
+        look_at_word(c, n, k);
         if (k->table && !str_eq(k->name, "build")) cf_refuse_keys(c, n, k);
         return;
     }

@@ -14,6 +14,7 @@
     }
 #define DOES .use = CF_DOES
 #define PARTLY(text) .use = CF_PARTLY, .why = (text)
+#define ONLY(text, ...) PARTLY(text), .done = WORDS(__VA_ARGS__)
 #define WARNS(text) .use = CF_WARNS, .why = (text)
 #define REFUSES(text) .use = CF_REFUSES, .why = (text)
 
@@ -120,18 +121,18 @@ static const struct cf_key i_option = {
 
 static const struct cf_key port_keys[] = {
     {"name", TEXT, WARNS("names of ports are for people; nothing reads them")},
-    {"mode", TEXT, PARTLY("only `ingress` is done")},
+    {"mode", TEXT, ONLY("a published port leads to the service's virtual address", "ingress")},
     {"host_ip", TEXT, DOES},
     {"target", .type = &t_int, .max = 65535, .min = 1, DOES},
     {"published", .type = &t_text_int, DOES},
-    {"protocol", TEXT, PARTLY("only tcp and udp are done")},
+    {"protocol", TEXT, ONLY("other protocols are not forwarded", "tcp", "udp")},
     {"app_protocol", TEXT, WARNS("a hint for proxies; nothing reads it")},
 };
 static const struct cf_table port_table = {KEYS(port_keys), .finish = cf_finish_port};
 static const struct cf_key i_port = {"", .type = &t_port, .table = &port_table};
 
 static const struct cf_key bind_keys[] = {
-    {"propagation", TEXT, PARTLY("only `private` and `rprivate` are done; " LATER_RUN)},
+    {"propagation", TEXT, ONLY("mounts of the host stay the host's", "private", "rprivate")},
     {"create_host_path", FLAG, .flags = CF_KEEP, DOES},
     {"recursive", TEXT, .words = WORDS("enabled", "disabled", "writable", "readonly"),
      REFUSES(LATER_RUN)},
@@ -270,7 +271,7 @@ static const struct cf_key resources_keys[] = {
 static const struct cf_table resources_table = {KEYS(resources_keys)};
 
 static const struct cf_key restart_keys[] = {
-    {"condition", TEXT, PARTLY("none, on-failure and any")},
+    {"condition", TEXT, ONLY("it is none of the specification's", "none", "on-failure", "any")},
     {"delay", DURATION, DOES},
     {"max_attempts", INT, .flags = CF_KEEP, .max = INT32_MAX, DOES},
     {"window", DURATION, DOES},
@@ -288,8 +289,8 @@ static const struct cf_key placement_keys[] = {
 static const struct cf_table placement_table = {KEYS(placement_keys)};
 
 static const struct cf_key deploy_keys[] = {
-    {"mode", TEXT, PARTLY("only `replicated` is done; " LATER_SCHED)},
-    {"endpoint_mode", TEXT, PARTLY("only `vip` is done")},
+    {"mode", TEXT, ONLY("only replicated services are done in this version", "replicated")},
+    {"endpoint_mode", TEXT, ONLY("each service has a virtual address", "vip")},
     {"replicas", INT, .flags = CF_KEEP, .max = INT32_MAX, DOES},
     {"labels", KEYVALUE, REFUSES("labels are per task: write them under `labels`")},
     {"update_config", OBJECT(update_table), REFUSES(LATER_SCHED)},
@@ -402,7 +403,8 @@ static const struct cf_key develop_keys[] = {{"watch", OBJECTS(i_watch)}};
 static const struct cf_table develop_table = {KEYS(develop_keys)};
 
 static const struct cf_key logging_keys[] = {
-    {"driver", TEXT, PARTLY("json-file and local mean Orlop's own log; `none` is done")},
+    {"driver", TEXT,
+     ONLY("json-file and local mean Orlop's own log", "json-file", "local", "none")},
     {"options", .type = &t_options, .value = &i_option, PARTLY("max-size and max-file are done")},
 };
 static const struct cf_table logging_table = {KEYS(logging_keys)};
@@ -436,6 +438,9 @@ static const struct cf_table provider_table = {KEYS(provider_keys)};
 
 /* ---- a service ---- */
 
+static const struct cf_key orlop_keys[] = {{"drain", DURATION, DOES}};
+static const struct cf_table orlop_table = {KEYS(orlop_keys), .closed = true};
+
 static const struct cf_key service_keys[] = {
     {"annotations", KEYVALUE, REFUSES("use `labels`")},
     {"attach", FLAG, .flags = CF_KEEP, REFUSES("`orlop up` does not show logs")},
@@ -443,7 +448,8 @@ static const struct cf_key service_keys[] = {
     {"build", .type = &t_build, .table = &build_table, PARTLY(NO_BUILD)},
     {"cap_add", LIST, .flags = CF_UNIQUE, .identity = cf_id_text, DOES},
     {"cap_drop", LIST, .flags = CF_UNIQUE, .identity = cf_id_text, DOES},
-    {"cgroup", TEXT, .words = WORDS("host", "private"), PARTLY("only `private` is done")},
+    {"cgroup", TEXT, .words = WORDS("host", "private"),
+     ONLY("each task has a cgroup namespace of its own", "private")},
     {"cgroup_parent", TEXT, REFUSES("the agent chooses where cgroups are")},
     {"command", .type = &t_command, .item = &i_text, DOES},
     {"configs", .type = &t_uses, .item = &i_use, .identity = cf_id_config, .fallback = "/", DOES},
@@ -484,8 +490,8 @@ static const struct cf_key service_keys[] = {
     {"hostname", TEXT, DOES},
     {"image", TEXT, DOES},
     {"init", FLAG, .flags = CF_KEEP, DOES},
-    {"ipc", TEXT, PARTLY("only `private` is done; " LATER_RUN)},
-    {"isolation", TEXT, PARTLY("only `default` is done")},
+    {"ipc", TEXT, ONLY("each task has an IPC namespace of its own", "private")},
+    {"isolation", TEXT, ONLY("there is one kind of isolation", "default")},
     {"label_file", TEXTS, .flags = CF_HOSTPATH, DOES},
     {"labels", KEYVALUE, DOES},
     {"links", LIST, .flags = CF_UNIQUE, .identity = cf_id_text,
@@ -516,7 +522,7 @@ static const struct cf_key service_keys[] = {
     {"pull_policy", TEXT,
      .pattern =
          "always|never|build|if_not_present|missing|refresh|daily|weekly|every_([0-9]+[wdhms])+",
-     PARTLY("missing and never are done: images come by `orlop image import`")},
+     ONLY("images come by `orlop image import`", "missing", "never")},
     {"pull_refresh_after", TEXT, REFUSES("images come by `orlop image import`")},
     {"read_only", FLAG, DOES},
     {"restart", TEXT, DOES},
@@ -536,12 +542,13 @@ static const struct cf_key service_keys[] = {
     {"ulimits", .type = &t_ulimits, .value = &i_ulimit, DOES},
     {"use_api_socket", BOOL, REFUSES("there is no such socket")},
     {"user", TEXT, DOES},
-    {"userns_mode", TEXT, PARTLY("only `host` is done; " LATER_RUN)},
+    {"userns_mode", TEXT, ONLY("only host is done in this version", "host")},
     {"uts", TEXT, REFUSES(LATER_RUN)},
     {"volumes", .type = &t_volumes, .flags = CF_UNIQUE, .item = &i_volume, .identity = cf_id_volume,
      DOES},
     {"volumes_from", LIST, .flags = CF_UNIQUE, REFUSES(LATER_RUN)},
     {"working_dir", TEXT, DOES},
+    {"x-orlop", OBJECT(orlop_table), DOES},
 };
 const struct cf_table cf_service_table = {KEYS(service_keys)};
 const struct cf_key cf_service = {"", OBJECT(cf_service_table), DOES};
@@ -561,14 +568,15 @@ static const struct cf_key subnet_keys[] = {
 static const struct cf_table subnet_table = {KEYS(subnet_keys)};
 static const struct cf_key i_subnet = {"", OBJECT(subnet_table)};
 static const struct cf_key ipam_keys[] = {
-    {"driver", TEXT, PARTLY("only `default` is done")},
+    {"driver", TEXT, ONLY("addresses come from Orlop's own pool", "default")},
     {"config", .type = &t_subnets, .item = &i_subnet, PARTLY("one IPv4 subnet is done")},
     {"options", .type = &t_options, .value = &i_text, REFUSES(LATER_NET)},
 };
 static const struct cf_table ipam_table = {KEYS(ipam_keys)};
 static const struct cf_key network_keys[] = {
     {"name", TEXT, DOES},
-    {"driver", TEXT, PARTLY("bridge and overlay mean Orlop's own network")},
+    {"driver", TEXT,
+     ONLY("bridge and overlay mean Orlop's own network", "bridge", "overlay", "default")},
     {"driver_opts", OPTIONS, REFUSES(LATER_NET)},
     {"ipam", OBJECT(ipam_table), DOES},
     {"external", EXTERNAL, DOES},
@@ -583,7 +591,7 @@ static const struct cf_key i_network = {"", .type = &t_object_null, .table = &ne
 
 static const struct cf_key volume_res_keys[] = {
     {"name", TEXT, DOES},
-    {"driver", TEXT, PARTLY("only `local` is done")},
+    {"driver", TEXT, ONLY("volumes are directories of the node", "local")},
     {"driver_opts", OPTIONS, REFUSES(LATER_RUN)},
     {"external", EXTERNAL, DOES},
     {"labels", KEYVALUE, DOES},

@@ -14,7 +14,7 @@
 /* What Orlop does with a key that is there and not empty. */
 enum cf_use {
     CF_DOES = 1, /* all of it */
-    CF_PARTLY,   /* does some values, refuses the others by name (manifest code looks) */
+    CF_PARTLY,   /* does some values, refuses the others by name: `done`, or manifest code looks */
     CF_WARNS,    /* takes it, says why nothing comes of it */
     CF_REFUSES,
 };
@@ -66,6 +66,7 @@ struct cf_key {
     int64_t min, max;         /* of integers, unless both 0 */
     const char *const *words; /* the only strings allowed */
     const char *pattern;      /* extended regular expression, anywhere in the string */
+    const char *const *done;  /* the only strings that Orlop does; the rest is refused */
     const char *fallback;     /* canonical: what stands before the name in a default (targets) */
     enum cf_use use;
     const char *why; /* for CF_WARNS, CF_REFUSES, CF_PARTLY: a clause */
@@ -89,7 +90,8 @@ const struct cf_key *cf_key_below(const struct cf_key *k, const char *name);
 
 /* check.c: kinds, unknown keys, words, patterns. Any number of issues. */
 void cf_check(struct compose_project *c, struct cf_node *n, const struct cf_key *k);
-bool cf_name_ok(const char *s); /* of a service or resource */
+bool cf_name_ok(const char *s);                           /* of a service or resource */
+bool cf_is_word(const char *s, const char *const *words); /* one of a NULL-ended list */
 
 /* What the check has marked goes out of the tree: the steps after it need not look. */
 void cf_drop_bad(struct cf_node *n);

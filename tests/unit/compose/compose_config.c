@@ -18,7 +18,8 @@ enum {
     YAML,
     MANIFEST,
     PERMISSIVE,
-    KEYS
+    KEYS,
+    SCHEMA,
 };
 
 static const struct option long_options[] = {{"no-path-resolution", no_argument, NULL, NO_PATHS},
@@ -30,11 +31,12 @@ static const struct option long_options[] = {{"no-path-resolution", no_argument,
                                              {"manifest", no_argument, NULL, MANIFEST},
                                              {"permissive", no_argument, NULL, PERMISSIVE},
                                              {"keys", no_argument, NULL, KEYS},
+                                             {"schema", no_argument, NULL, SCHEMA},
                                              {0}};
 
 struct want {
     struct compose_options o;
-    bool yaml, manifest, keys;
+    bool yaml, manifest, keys, schema;
 };
 
 static int parse(struct want *w, int argc, char **argv) {
@@ -56,6 +58,7 @@ static int parse(struct want *w, int argc, char **argv) {
         w->yaml |= ch == YAML;
         w->manifest |= ch == MANIFEST;
         w->keys |= ch == KEYS;
+        w->schema |= ch == SCHEMA;
         w->o.permissive |= ch == PERMISSIVE;
     }
     return r;
@@ -111,6 +114,7 @@ int main(int argc, char **argv) {
         compose_print_keys(stdout);
         return 0;
     }
+    if (w.schema) return compose_print_schema(stdout) < 0;
     struct compose_project *p = NULL;
     int r = compose_load(&w.o, &p);
     if (r == 0) r = print(&w, p);
