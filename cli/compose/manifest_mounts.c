@@ -50,7 +50,9 @@ static void add_volume(struct cf_manifest *m, Orlop__Service *s, const struct cf
     const char *type = cf_get_str(v, "type");
     bool is_bind = type && str_eq(type, "bind"), is_tmpfs = type && str_eq(type, "tmpfs");
     if (!is_bind && !is_tmpfs && !(type && str_eq(type, "volume"))) {
-        cf_refuse(m->c, v, "mounts of type %.40s are not supported", type ? type : "(none)");
+        const struct cf_node *at = cf_get(v, "type");
+        cf_refuse(m->c, at ? at : v, "mounts of type %.40s are not supported",
+                  type ? type : "(none)");
         return;
     }
     Orlop__Mount *mount = new_mount(m, s, v, cf_get_str(v, "target"));

@@ -84,7 +84,8 @@ static void name_resources(struct compose_project *c, struct cf_node *model, con
         const char *key = map->entries[i].key;
         if (cf_get(o, "name")) continue;
         const char *name = cf_get_bool(o, "external") ? key : cf_printf(c, "%s_%s", c->name, key);
-        cf_put(c, o, "name", cf_new_str(c, name, o));
+        /* At no line: it stands in no file. */
+        cf_put(c, o, "name", cf_new_str(c, name, NULL));
     }
 }
 

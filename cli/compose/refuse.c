@@ -45,13 +45,15 @@ static void look(struct compose_project *c, const struct cf_node *n, const struc
         return;
     case CF_PARTLY:
         look_at_word(c, n, k);
-        if (k->table && !str_eq(k->name, "build")) cf_refuse_keys(c, n, k);
+        if (!str_eq(k->name, "build")) cf_refuse_keys(c, n, k);
         return;
     }
 }
 
-/* An empty value is no different from no key, but for numbers that the row keeps. */
+/* An empty value is no different from no key, but for numbers that the row keeps. What stands in no
+ * file (a default name) was not asked for. */
 static bool says_something(const struct cf_node *n, const struct cf_key *k) {
+    if (!n->line) return false;
     return !cf_is_empty(n) || (k->flags & CF_KEEP && n->kind == CF_INT);
 }
 

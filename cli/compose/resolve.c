@@ -22,7 +22,8 @@ static void read_one(struct compose_project *c, const struct cf_node *entry, con
     }
     const char *format = cf_get_str(entry, "format");
     if (format && !str_eq(format, "raw")) {
-        cf_issue(c, entry, kind, "unknown format \"%.60s\": only raw is known", format);
+        cf_issue(c, cf_get(entry, "format"), kind, "unknown format \"%.60s\": only raw is known",
+                 format);
         return;
     }
     int64_t file = cf_file_read(c, full, path, ".", entry);

@@ -480,7 +480,8 @@ static const struct cf_key service_keys[] = {
     {"entrypoint", .type = &t_command, .item = &i_text, DOES},
     {"env_file", .type = &t_env_files, .item = &i_env_file, .identity = cf_id_path, DOES},
     {"environment", .type = &t_env, .item = &i_text, .value = &i_scalar, DOES},
-    {"expose", NUMBERED, .flags = CF_UNIQUE, .identity = cf_id_text, DOES},
+    {"expose", NUMBERED, .flags = CF_UNIQUE, .identity = cf_id_text, DOES,
+     .why = "every port of a service is open to its networks"},
     {"extends", .type = &t_extends, .table = &extends_table, DOES},
     {"external_links", LIST, .flags = CF_UNIQUE, REFUSES("use networks")},
     {"extra_hosts", .type = &t_hosts, .item = &i_text, .value = &i_host, DOES},
@@ -602,7 +603,7 @@ static const struct cf_key i_volume_res = {"", .type = &t_object_null, .table = 
                                            DOES};
 
 static const struct cf_key secret_keys[] = {
-    {"name", TEXT, DOES},
+    {"name", TEXT, WARNS("it belongs to the app, and its content says which it is")},
     {"environment", TEXT, DOES},
     {"file", TEXT, .flags = CF_HOSTPATH, DOES},
     {"external", EXTERNAL,
@@ -616,7 +617,7 @@ static const struct cf_table secret_table = {KEYS(secret_keys), .finish = cf_fin
 static const struct cf_key i_secret = {"", OBJECT(secret_table), DOES};
 
 static const struct cf_key config_keys[] = {
-    {"name", TEXT, DOES},
+    {"name", TEXT, WARNS("it belongs to the app, and its content says which it is")},
     {"content", TEXT, .flags = CF_KEEP, DOES},
     {"environment", TEXT, DOES},
     {"file", TEXT, .flags = CF_HOSTPATH, DOES},
