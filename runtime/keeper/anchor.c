@@ -65,10 +65,7 @@ static void drain(struct anchor *a) {
 }
 
 void anchor__on_role_end(struct anchor *a, enum role_id id, int wait_status) {
-    if (id == ROLE_KEEPER) {
-        loop_remove(&a->loop, &a->keeper);
-        a->next_connect_ms = a->now_ms;
-    }
+    if (id == ROLE_KEEPER) anchor__held_rest(a);
     if (a->phase == ANCHOR_DRAINING && id == ROLE_AGENT) {
         if (wait_status == 0)
             stop(a, true);

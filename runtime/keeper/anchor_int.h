@@ -76,6 +76,7 @@ void anchor__on_role_end(struct anchor *a, enum role_id id, int wait_status); /*
 
 /* held.c */
 void anchor__held_turn(struct anchor *a); /* connect to the keeper when it is time */
+void anchor__held_rest(struct anchor *a); /* the keeper is dead: take what it still said */
 void anchor__held_farewell(struct anchor *a);
 
 #endif

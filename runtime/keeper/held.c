@@ -70,24 +70,37 @@ static void on_record(struct anchor *a, struct hold_record *r, int *fd) {
     }
 }
 
-static void on_keeper(struct loop_source *s, uint32_t events) {
-    (void) events;
-    struct anchor *a = container_of(s, struct anchor, keeper);
+/* One record. False: there is no more for now, or for ever. */
+static bool take(struct anchor *a) {
     struct hold_record r;
     int fds[PACKET_FDS_MAX];
     size_t n_fds;
-    int n = packet_receive(s->fd, &r, sizeof r, fds, &n_fds);
-    if (n == -EAGAIN) return;
+    int n = packet_receive(a->keeper.fd, &r, sizeof r, fds, &n_fds);
+    if (n == -EAGAIN) return false;
     if (n == sizeof r && r.magic == HOLD_MAGIC && n_fds <= 1) {
         int fd = n_fds ? fds[0] : -1;
         on_record(a, &r, &fd);
         fd_close(&fd);
-        return;
+        return true;
     }
     if (n == -EMSGSIZE) /* out of descriptors, most likely: RLIMIT_NOFILE is too low */
         log_error("held.lost", "err=\"a FIFO could not be held\"");
     for (size_t i = 0; i < n_fds; i++) fd_close(&fds[i]);
-    if (n != -EMSGSIZE) keeper_gone(a);
+    if (n == -EMSGSIZE) return true;
+    keeper_gone(a);
+    return false;
+}
+
+static void on_keeper(struct loop_source *s, uint32_t events) {
+    (void) events;
+    (void) take(container_of(s, struct anchor, keeper));
+}
+
+/* Its last words name the FIFOs of what it has just started; a child of it that is about to end may
+ * still hold the socket open, so the end of the file is not waited for. */
+void anchor__held_rest(struct anchor *a) {
+    while (a->keeper.ready && take(a)) continue;
+    keeper_gone(a);
 }
 
 void anchor__held_turn(struct anchor *a) {

@@ -99,8 +99,12 @@ static void on_hold_connect(struct loop_source *s, uint32_t events) {
     if (loop_add(&k->loop, &k->hold.anchor, fd, EPOLLIN, on_anchor) < 0) return;
     fd = -1; /* the loop's */
     k->hold.farewell = false;
-    log_info("anchor.connected", "tasks=%zu", map_len(&k->tasks));
+    struct ucred who = {0};
+    socklen_t len = sizeof who;
+    (void) getsockopt(k->hold.anchor.fd, SOL_SOCKET, SO_PEERCRED, &who, &len);
     tell_all(k);
+    log_info("anchor.connected", "anchor=%d keeper=%d tasks=%zu", (int) who.pid, (int) getpid(),
+             map_len(&k->tasks));
 }
 
 int keeper__hold_listen(struct keeper *k, struct err *err) {

@@ -204,6 +204,73 @@ static void test_anchor_killed_is_replaced_and_keeps_the_keeper(void **state) {
     node_stop(&n);
 }
 
+static bool is_zombie(pid_t pid) {
+    char path[64];
+    auto_free char *stat = NULL;
+    snprintf(path, sizeof path, "/proc/%d/stat", (int) pid);
+    return fd_read_file(AT_FDCWD, path, 4096, &stat, NULL) == 0 && strstr(stat, ") Z ");
+}
+
+static void wait_connected(const struct node *n) {
+    char path[PATHS_FULL_MAX];
+    for (bool found = false; !found; (void) poll(NULL, 0, 1)) {
+        auto_free char *text = NULL;
+        paths_run(&n->paths, "logs/keeper.log", path);
+        found = fd_read_file(AT_FDCWD, path, 1 << 20, &text, NULL) == 0 &&
+                strstr(text, "anchor.connected");
+    }
+}
+
+/* What has been started and ends while keeper and anchor are both away is lost to no one, as long as
+ * the keeper has named it: the anchor finds the words of a dead keeper in its socket. */
+static void test_anchor_takes_the_last_words_of_a_dead_keeper(void **state) {
+    (void) state;
+    need_node();
+    enum { TASKS = 8 };
+    struct node n;
+    pid_t pids[TASKS];
+    char script[256], task[32];
+    node_start(&n);
+    pid_t keeper = node_keeper(&n);
+    wait_connected(&n);
+    kill(n.anchor, SIGSTOP);
+    assert_int_equal(waitpid(n.anchor, NULL, WUNTRACED), n.anchor);
+    snprintf(script, sizeof script,
+             "while [ ! -e %s/go ]; do sleep 0.01; done; echo out; echo err >&2; exit 3", n.dir);
+    for (int i = 0; i < TASKS; i++) {
+        snprintf(task, sizeof task, "1.1.%d", i);
+        Orlop__KeeperMessage *m = node_sh(&n, task, 1, script);
+        assert_int_equal(m->what_case, ORLOP__KEEPER_MESSAGE__WHAT_STARTED);
+        pids[i] = m->started->pid;
+        keeper_message_free(m);
+    }
+    kill(keeper, SIGKILL);
+    while (!is_zombie(keeper)) (void) poll(NULL, 0, 1);
+    snprintf(script, sizeof script, "%s/go", n.dir);
+    int go = open(script, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    close(go);
+    for (int i = 0; i < TASKS; i++)
+        while (!is_zombie(pids[i])) (void) poll(NULL, 0, 1);
+    kill(n.anchor, SIGCONT);
+    node_connect(&n);
+    Orlop__KeeperRequest r = ORLOP__KEEPER_REQUEST__INIT;
+    Orlop__KeeperEmpty e = ORLOP__KEEPER_EMPTY__INIT;
+    r.what_case = ORLOP__KEEPER_REQUEST__WHAT_LIST;
+    r.list = &e;
+    Orlop__KeeperMessage *m = node_call(&n, &r, NULL, 0);
+    assert_int_equal(m->listed->n_entries, TASKS);
+    for (int i = 0; i < TASKS; i++) {
+        const Orlop__SandboxEntry *x = m->listed->entries[i];
+        assert_true(x->ended && x->exit_known);
+        assert_int_equal(x->wait_status, 3 << 8);
+        auto_free char *log = log_of(&n, x->task, 1);
+        assert_non_null(strstr(log, "out\n"));
+        assert_non_null(strstr(log, "err\n"));
+    }
+    keeper_message_free(m);
+    node_stop(&n);
+}
+
 static void test_anchor_terminated_leaves_keeper_and_sandboxes(void **state) {
     (void) state;
     need_node();
@@ -297,6 +364,7 @@ int main(void) {
         cmocka_unit_test(test_keeper_death_while_running_is_adopted_with_exit_code),
         cmocka_unit_test(test_forget_needs_a_closed_task),
         cmocka_unit_test(test_anchor_killed_is_replaced_and_keeps_the_keeper),
+        cmocka_unit_test(test_anchor_takes_the_last_words_of_a_dead_keeper),
         cmocka_unit_test(test_anchor_terminated_leaves_keeper_and_sandboxes),
         cmocka_unit_test(test_attempts_of_a_crash_loop_are_not_kept_for_ever),
         cmocka_unit_test(test_exec_runs_with_pipes_and_ends_with_its_peer),
