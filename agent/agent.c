@@ -146,6 +146,7 @@ static struct rec_entry to_entry(const struct agent *a, const Orlop__SandboxEntr
                           .ended = e->ended,
                           .closed = e->closed,
                           .exit_known = e->exit_known,
+                          .never_ran = e->never_ran,
                           .wait_status = e->wait_status,
                           .started_unix_ms = e->started_unix_ns / 1000000,
                           .ended_unix_ms = e->ended_unix_ns / 1000000};

@@ -80,9 +80,8 @@ void rec__finish(struct rec *r, struct task *t, Orlop__TaskState end, enum task_
     rec__move(r, t, to, "");
 }
 
-void rec__again(struct rec *r, struct task *t, int64_t delay_ms) {
+static void next_attempt(struct rec *r, struct task *t, int64_t delay_ms) {
     t->attempt++;
-    t->restarts++;
     t->first = false;
     t->exited = t->exit_known = t->oom = false;
     t->exit_code = t->signal = 0;
@@ -94,6 +93,11 @@ void rec__again(struct rec *r, struct task *t, int64_t delay_ms) {
     t->not_before_ms = r->now_ms + delay_ms;
     t->clean_after_ms = 0;
     rec__move(r, t, TASK_WAITING, "again");
+}
+
+void rec__again(struct rec *r, struct task *t, int64_t delay_ms) {
+    t->restarts++;
+    next_attempt(r, t, delay_ms);
 }
 
 void rec__attempt_over(struct rec *r, struct task *t, int64_t ran_ms) {
@@ -152,6 +156,13 @@ static void halted_exit(struct rec *r, struct task *t) {
     rec__act(r, REC_NOTE, t, 0);
 }
 
+/* A keeper that lives answers a failed start with `failed`. So it was killed between its record and
+ * the go byte: nothing has run, the restart policy is not asked and nothing is counted. */
+static void start_lost(struct rec *r, struct task *t) {
+    rec__say(t, "its start was cut off before anything of it ran; starts again");
+    next_attempt(r, t, 0);
+}
+
 void rec__take_exit(struct rec *r, struct task *t, const struct rec_entry *e) {
     note_exit(t, e);
     if (t->st) rec__act(r, REC_FORGET, t, 1);
@@ -160,6 +171,8 @@ void rec__take_exit(struct rec *r, struct task *t, const struct rec_entry *e) {
     case TASK_RUNNING:
         if (stop)
             rec__move(r, t, TASK_CLOSING, "ended");
+        else if (e && e->never_ran)
+            start_lost(r, t);
         else
             rec__attempt_over(r, t, r->now_ms - t->running_since_ms);
         return;

@@ -58,7 +58,7 @@ struct rec_entry {
     uint64_t boot;
     uint32_t attempt;
     int32_t pid;
-    bool ended, closed, exit_known, oom;
+    bool ended, closed, exit_known, never_ran, oom;
     int wait_status;
     int64_t started_unix_ms, ended_unix_ms;
 };

@@ -76,6 +76,7 @@ void keeper__entry(const struct attempt *a, Orlop__SandboxEntry *ret) {
     e.closed = a->task->closed;
     e.wait_status = a->wait_status;
     e.exit_known = a->exit_known;
+    e.never_ran = a->never_ran;
     e.started_unix_ns = a->start.time_unix_ns;
     e.ended_unix_ns = a->ended_unix_ns;
     *ret = e;

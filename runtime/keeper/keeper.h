@@ -89,7 +89,7 @@ struct attempt {
     int64_t awaiting_since_ms;
     struct waiter starter;
     struct start_failure *failure; /* its start failed */
-    bool exit_known;
+    bool exit_known, never_ran;
     int32_t wait_status;
     int64_t ended_unix_ns;
     struct stream out[2];

@@ -19,16 +19,18 @@ int reap_look(idtype_t type, id_t id, struct reaped *ret) {
     return 1;
 }
 
-int reap_record(const struct records *r, const struct reaped *dead, int64_t *ret_time) {
-    struct record_exit rec = {.start_ticks = process_start_ticks(dead->pid),
+int reap_record(const struct records *r, const struct reaped *dead, struct record_exit *ret) {
+    struct process_seen seen = process_see(dead->pid);
+    struct record_exit rec = {.start_ticks = seen.start_ticks,
                               .time_unix_ns = clock_unix_ns(),
                               .pid = dead->pid,
                               .wait_status = dead->wait_status,
-                              .known = 1};
+                              .known = 1,
+                              .never_ran = seen.never_ran && WIFEXITED(dead->wait_status)};
     int e = records_add_exit(r, &rec);
     if (e < 0) return e;
     reap_plain(dead->pid);
-    if (ret_time) *ret_time = rec.time_unix_ns;
+    if (ret) *ret = rec;
     return 0;
 }
 

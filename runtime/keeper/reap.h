@@ -25,9 +25,10 @@ struct reaped {
  */
 must_use int reap_look(idtype_t type, id_t id, struct reaped *ret);
 
-/* Record what reap_look saw, then reap. On failure (full disk) the zombie stays: call again later.
- */
-must_use int reap_record(const struct records *r, const struct reaped *dead, int64_t *ret_time);
+/* Record what reap_look saw, then reap; *ret (may be NULL) is what was written. On failure (full
+ * disk) the zombie stays: call again later. */
+must_use int reap_record(const struct records *r, const struct reaped *dead,
+                         struct record_exit *ret);
 
 /* Reap without a record: our own roles, exec'ed processes. */
 void reap_plain(pid_t pid);

@@ -239,15 +239,25 @@ void records_remove(const struct records *r) {
     }
 }
 
-uint64_t process_start_ticks(pid_t pid) {
+static uint64_t number_at(const char *p) {
+    uint64_t n = 0;
+    for (; p && *p >= '0' && *p <= '9'; p++) n = n * 10 + (uint64_t) (*p - '0');
+    return n;
+}
+
+struct process_seen process_see(pid_t pid) {
+    enum { FLAGS = 9, START_TICKS = 22, FORKNOEXEC = 0x40 }; /* proc(5); linux/sched.h */
+    struct process_seen seen = {0};
     char path[32];
     snprintf(path, sizeof path, "/proc/%d/stat", (int) pid);
     auto_free char *stat = NULL;
-    if (fd_read_file(AT_FDCWD, path, 4096, &stat, NULL) < 0) return 0;
+    if (fd_read_file(AT_FDCWD, path, 4096, &stat, NULL) < 0) return seen;
     const char *p = strrchr(stat, ')'); /* the name before it may hold anything */
-    for (int field = 2; p && field < 22; field++) p = strchr(p + 1, ' ');
-    if (!p) return 0;
-    uint64_t ticks = 0;
-    for (p++; *p >= '0' && *p <= '9'; p++) ticks = ticks * 10 + (uint64_t) (*p - '0');
-    return ticks;
+    for (int field = 2; p && field < START_TICKS; field++) {
+        p = strchr(p + 1, ' ');
+        if (p && field + 1 == FLAGS)
+            seen.never_ran = (number_at(p + 1) & FORKNOEXEC) && !strstr(stat, "(orlop-init)");
+    }
+    seen.start_ticks = p ? number_at(p + 1) : 0;
+    return seen;
 }

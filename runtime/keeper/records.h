@@ -63,8 +63,8 @@ struct record_exit {
     int64_t time_unix_ns;
     int32_t pid;
     int32_t wait_status;
-    uint32_t known; /* 0: it ended, nobody knows how */
-    uint32_t reserved;
+    uint32_t known;     /* 0: it ended, nobody knows how */
+    uint32_t never_ran; /* it ended by itself before its exec */
 };
 
 enum record_closed_what { RECORD_TASK_CLOSED = 1, RECORD_TASK_FORGOTTEN = 2 };
@@ -115,7 +115,11 @@ must_use int records_compact(const struct records *r, enum records_file file, re
 /* Delete all three: nothing is left to be known. */
 void records_remove(const struct records *r);
 
-/* Field 22 of /proc/PID/stat (a zombie has one too); 0 = no such process. */
-uint64_t process_start_ticks(pid_t pid);
+/* From /proc/PID/stat, which a zombie has too. */
+struct process_seen {
+    uint64_t start_ticks; /* field 22; 0 = no such process */
+    bool never_ran;       /* forked by us and never exec'ed; not `init: true`'s pid 1 */
+};
+struct process_seen process_see(pid_t pid);
 
 #endif

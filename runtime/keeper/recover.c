@@ -67,7 +67,7 @@ static void each_living(struct recovery *v, attempt_cb f) {
 static void find_process(struct recovery *v, struct attempt *a) {
     if (a->start.boot_hash != v->k->records.boot_hash) return; /* of a boot that is over */
     auto_fd int pidfd = sys_pidfd_open(a->start.pid, 0);
-    if (pidfd < 0 || process_start_ticks(a->start.pid) != a->start.start_ticks) return;
+    if (pidfd < 0 || process_see(a->start.pid).start_ticks != a->start.start_ticks) return;
     a->pidfd_awaiting = steal_fd(&pidfd);
 }
 

@@ -61,6 +61,7 @@ void keeper__attempt_ended(struct keeper *k, struct attempt *a, const struct rec
     if (a->status.ready) keeper__start_resolve(k, a); /* exec'ed, and ended at once? */
     keeper__attempt_move(a, ATTEMPT_ENDED);
     a->exit_known = how->known;
+    a->never_ran = how->never_ran;
     a->wait_status = how->known ? how->wait_status : 0;
     a->ended_unix_ns = how->time_unix_ns;
     loop_remove(&k->loop, &a->pidfd);
@@ -124,8 +125,8 @@ void keeper__end_unknown(struct keeper *k, struct attempt *a) {
 }
 
 static void own_child_ended(struct keeper *k, struct attempt *a, const struct reaped *dead) {
-    struct record_exit rec = {.pid = dead->pid, .wait_status = dead->wait_status, .known = 1};
-    int r = reap_record(&k->records, dead, &rec.time_unix_ns);
+    struct record_exit rec;
+    int r = reap_record(&k->records, dead, &rec);
     if (r < 0) {
         log_warn("exit.record", "task=%s err=\"%s\" next=\"again soon\"", a->task->id, err_text(r));
         await(k, a);

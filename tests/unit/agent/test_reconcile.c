@@ -378,6 +378,30 @@ static void test_agent_restart_handles_an_exit_meanwhile(void **state) {
     assert_int_equal(rec_task(&w.rec, "1.1.0")->exit_code, 7);
 }
 
+/* Killed between start record and go byte: the keeper's list knows an attempt that never ran. */
+static void test_start_cut_off_by_the_keepers_death_is_no_end(void **state) {
+    (void) state;
+    world_list(&w, NULL, 0);
+    world_want(&w, &(struct world_task){.id = "1.1.0", .service = "job"});
+    world_simple(&w, REC_EV_PREPARED, "1.1.0");
+    world_simple(&w, REC_EV_KEEPER_LOST, NULL);
+    struct rec_entry e = {.task = "1.1.0",
+                          .boot = 1,
+                          .attempt = 1,
+                          .ended = true,
+                          .exit_known = true,
+                          .never_ran = true,
+                          .wait_status = 127 << 8};
+    world_list(&w, &e, 1);
+    const struct task *t = rec_task(&w.rec, "1.1.0");
+    assert_int_equal(t->attempt, 2);
+    assert_int_equal(t->restarts, 0);
+    world_simple(&w, REC_EV_CLEANED, "1.1.0");
+    world_simple(&w, REC_EV_PREPARED, "1.1.0");
+    world_started(&w, "1.1.0", 2);
+    assert_int_equal(t->state, TASK_RUNNING);
+}
+
 /* A START that a dead agent left behind has the same id as the repeated one. */
 static void test_agent_restart_repeats_the_same_attempt(void **state) {
     (void) state;
@@ -620,6 +644,7 @@ int main(void) {
         T(test_agent_restart_adopts_what_runs),
         T(test_agent_restart_handles_an_exit_meanwhile),
         T(test_agent_restart_repeats_the_same_attempt),
+        T(test_start_cut_off_by_the_keepers_death_is_no_end),
         T(test_agent_restart_after_close_never_starts_again),
         T(test_reboot_starts_again_in_order_without_a_scheduler),
         T(test_reboot_dependency_wait_ends_after_30_s),

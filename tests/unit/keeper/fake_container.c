@@ -61,7 +61,7 @@ static int spawn(char **argv, char **envp, const int stdio[3], bool with_go,
                                       .pidfd = sys_pidfd_open(pid, 0),
                                       .status_fd = status[0],
                                       .go_fd = go[1],
-                                      .start_ticks = process_start_ticks(pid),
+                                      .start_ticks = process_see(pid).start_ticks,
                                       .master = -1};
     return 0;
 }

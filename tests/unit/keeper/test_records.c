@@ -200,19 +200,24 @@ static void test_closed_and_forgotten_keep_their_order(void **state) {
 static void test_reap_records_before_it_reaps(void **state) {
     (void) state;
     static const struct {
-        int code, signal, status;
-    } cases[] = {{7, 0, 7 << 8}, {0, SIGKILL, SIGKILL}};
+        const char *exec;
+        int signal, status;
+        bool never_ran;
+    } cases[] = {{NULL, 0, 127 << 8, true},
+                 {NULL, SIGKILL, SIGKILL, false},
+                 {"exit 127", 0, 127 << 8, false}};
     for (size_t i = 0; i < array_len(cases); i++) {
         pid_t pid = fork();
         if (pid == 0) {
             if (cases[i].signal) raise(cases[i].signal);
-            _exit(cases[i].code);
+            if (cases[i].exec) execl("/bin/sh", "sh", "-c", cases[i].exec, NULL);
+            _exit(127);
         }
         struct reaped dead = {0};
         while (reap_look(P_PID, (id_t) pid, &dead) == 0) (void) poll(NULL, 0, 1);
         assert_int_equal(dead.pid, pid);
         assert_int_equal(dead.wait_status, cases[i].status);
-        uint64_t ticks = process_start_ticks(pid);
+        uint64_t ticks = process_see(pid).start_ticks;
         assert_true(ticks > 0); /* it is still a zombie */
         assert_int_equal(reap_record(&env.records, &dead, NULL), 0);
         assert_int_equal(kill(pid, 0), -1);
@@ -220,6 +225,7 @@ static void test_reap_records_before_it_reaps(void **state) {
         assert_int_equal(records_read_exits(&env.records, &offset, on_exit_record, NULL), 0);
         assert_int_equal(env.last_exit.wait_status, cases[i].status);
         assert_int_equal(env.last_exit.start_ticks, ticks);
+        assert_int_equal(env.last_exit.never_ran, cases[i].never_ran);
     }
 }
 
