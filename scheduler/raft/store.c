@@ -21,9 +21,12 @@
 #include "datadir.h"
 #include "runtime/base/fd.h"
 #include "runtime/base/list.h"
+#include "runtime/base/log.h"
 #include "runtime/base/mem.h"
 #include "snapshot_frame.h"
+#include "term.h"
 #include "transport_none.h"
+#include "verify.h"
 
 enum {
     BATCH_MAX = 256,
@@ -51,6 +54,9 @@ struct store {
     struct raft raft;
     struct raft_io io;
     struct raft_uv_transport transport;
+    int (*set_term)(struct raft_io *io, raft_term term); /* raft's own; ours are before them */
+    int (*set_vote)(struct raft_io *io, raft_id id);
+    struct term term;
     struct raft_fsm fsm;
     struct raft_apply request;
     uv_idle_t pump;     /* active while something is queued and nothing in flight */
@@ -242,6 +248,22 @@ static int raft_err(struct store *s, int r, const char *dir, const char *what, s
                    detail && *detail ? ": " : "", detail ? detail : "");
 }
 
+static int set_term(struct raft_io *io, raft_term term) {
+    struct store *s = container_of(io, struct store, io);
+    struct term t = {.term = term};
+    if (term_save(s->dirfd, &t) < 0) return RAFT_IOERR;
+    s->term = t;
+    return s->set_term(io, term);
+}
+
+static int set_vote(struct raft_io *io, raft_id id) {
+    struct store *s = container_of(io, struct store, io);
+    struct term t = {.term = s->term.term, .vote = id};
+    if (term_save(s->dirfd, &t) < 0) return RAFT_IOERR;
+    s->term = t;
+    return s->set_vote(io, id);
+}
+
 static int bootstrap(struct store *s, const char *dir, struct err *err) {
     struct raft_configuration conf;
     raft_configuration_init(&conf);
@@ -249,7 +271,9 @@ static int bootstrap(struct store *s, const char *dir, struct err *err) {
     if (r == 0) r = raft_bootstrap(&s->raft, &conf);
     raft_configuration_close(&conf);
     if (r != 0) return raft_err(s, r, dir, "bootstrap", err);
-    return datadir_ready(s->dirfd, err);
+    s->term = (struct term){.term = 1};
+    r = term_save(s->dirfd, &s->term);
+    return r < 0 ? err_set(err, r, "write the term in %s", dir) : datadir_ready(s->dirfd, err);
 }
 
 static int start(struct store *s, const char *dir, bool fresh, struct err *err) {
@@ -306,14 +330,28 @@ void store_close(struct store *s, void (*done)(void *ctx), void *ctx) {
     raft_close(&s->raft, on_raft_closed);
 }
 
+/* What raft would not notice, or not survive. */
+static int verify(int dirfd, const char *dir, struct term *ret, struct err *err) {
+    struct strv said = {0};
+    int r = term_verify(dirfd, &said, ret, err);
+    if (r == 0) r = verify_log(dirfd, &said, err);
+    for (size_t i = 0; i < said.n; i++)
+        log_warn("log.damage", "dir=\"%s\" what=\"%s\"", dir, said.v[i]);
+    strv_fini(&said);
+    return r < 0 ? err_wrap(err, r, "the log in %s", dir) : 0;
+}
+
 int store_open(uv_loop_t *loop, const char *dir, const struct store_ops *ops, void *ctx,
                struct store **ret, struct err *err) {
     bool fresh;
+    struct term term = {0};
     auto_fd int dirfd = datadir_open(dir, &fresh, err);
     if (dirfd < 0) return dirfd;
+    int r = fresh ? 0 : verify(dirfd, dir, &term, err);
+    if (r < 0) return r;
     struct store *s = mem_zalloc(sizeof *s);
     if (!s) return err_set(err, -ENOMEM, "open the log");
-    *s = (struct store){.loop = loop, .ops = ops, .ctx = ctx, .dirfd = -1};
+    *s = (struct store){.loop = loop, .ops = ops, .ctx = ctx, .dirfd = -1, .term = term};
     list_init(&s->queue);
     list_init(&s->flight);
     transport_none_init(&s->transport);
@@ -322,7 +360,7 @@ int store_open(uv_loop_t *loop, const char *dir, const struct store_ops *ops, vo
                                .apply = fsm_apply,
                                .snapshot = fsm_snapshot,
                                .restore = fsm_restore};
-    int r = raft_uv_init(&s->io, loop, dir, &s->transport);
+    r = raft_uv_init(&s->io, loop, dir, &s->transport);
     if (r != 0) {
         r = err_say(err, -EIO, "the log in %s: %s", dir, raft_strerror(r));
         mem_free(s);
@@ -330,6 +368,12 @@ int store_open(uv_loop_t *loop, const char *dir, const struct store_ops *ops, vo
     }
     raft_uv_set_auto_recovery(&s->io, false);
     raft_uv_set_segment_size(&s->io, SEGMENT_BYTES);
+    if (raft_uv_set_snapshot_compression(&s->io, false) != 0)
+        log_debug("log.compression", "left=on");
+    s->set_term = s->io.set_term;
+    s->set_vote = s->io.set_vote;
+    s->io.set_term = set_term;
+    s->io.set_vote = set_vote;
     r = raft_init(&s->raft, &s->io, &s->fsm, 1, "1");
     if (r != 0) {
         r = raft_err(s, r, dir, "init", err);

@@ -229,7 +229,15 @@ static void test_store_refuses_a_directory_that_is_no_log(void **state) {
     assert_non_null(strstr(err.text, "no 'orlop-log' marker"));
 }
 
-/* Truncated metadata and deleted segments must never lead to a second bootstrap. */
+static void delete_files(const char *prefix) {
+    DIR *list = opendir(dir);
+    for (struct dirent *e = readdir(list); e; e = readdir(list))
+        if (e->d_name[0] != '.' && !str_eq(e->d_name, "orlop-log") && str_starts(e->d_name, prefix))
+            unlinkat(dirfd(list), e->d_name, 0);
+    closedir(list);
+}
+
+/* Deleted segments and metadata must never lead to a second bootstrap. */
 static void test_store_refuses_a_log_that_lost_its_files(void **state) {
     (void) state;
     struct machine m;
@@ -238,13 +246,12 @@ static void test_store_refuses_a_log_that_lost_its_files(void **state) {
     propose(&m, 1);
     wait_acked(&m, 1);
     close_machine(&m);
-    DIR *list = opendir(dir);
-    for (struct dirent *e = readdir(list); e; e = readdir(list))
-        if (e->d_name[0] != '.' && !str_eq(e->d_name, "orlop-log"))
-            unlinkat(dirfd(list), e->d_name, 0);
-    closedir(list);
+    delete_files("0");
     assert_int_equal(open_machine(&m, &err), -EBADMSG);
     assert_non_null(strstr(err.text, "is empty now"));
+    delete_files("");
+    assert_int_equal(open_machine(&m, &err), -EBADMSG);
+    assert_non_null(strstr(err.text, "damaged or gone"));
 }
 
 static void test_store_names_a_corrupt_segment(void **state) {
