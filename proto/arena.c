@@ -64,11 +64,16 @@ void *arena_alloc(struct arena *a, size_t n) {
     return p;
 }
 
-char *arena_strdup(struct arena *a, const char *s) {
-    size_t n = strlen(s) + 1;
-    char *p = take(a, n);
-    if (p) memcpy(p, s, n);
+char *arena_strndup(struct arena *a, const char *s, size_t n) {
+    char *p = n < SIZE_MAX ? take(a, n + 1) : NULL;
+    if (!p) return NULL;
+    memcpy(p, s, n);
+    p[n] = '\0';
     return p;
+}
+
+char *arena_strdup(struct arena *a, const char *s) {
+    return arena_strndup(a, s, strlen(s));
 }
 
 static bool strings_ok(const ProtobufCMessage *m);

@@ -29,6 +29,7 @@ void arena_fini(struct arena *a); /* frees everything that was unpacked */
 must_use void *arena_alloc(struct arena *a,
                            size_t n); /* zeroed, 16-byte aligned; NULL over budget */
 must_use char *arena_strdup(struct arena *a, const char *s);
+must_use char *arena_strndup(struct arena *a, const char *s, size_t n); /* all N bytes and a NUL */
 
 /* Unpack a message of type DESC from DATA; NULL when malformed or over budget. The message lives
  * until arena_fini. Strings are guaranteed to be UTF-8 without NUL (checked over the whole tree).

@@ -34,6 +34,7 @@ enum {
     CF_FILES = 1000,    /* read in one load */
     CF_ISSUES = 200,    /* kept; the rest is counted */
     CF_PATH = 2048,
+    CF_STEPS = 300, /* of a path */
 };
 
 enum cf_kind {
@@ -98,6 +99,12 @@ struct cf_file {
     size_t len;
 };
 
+struct
+    cf_step { /* of the path to what is being worked on: a key, or NULL and the number of an item */
+    const char *key;
+    size_t item;
+};
+
 struct compose_project {
     struct arena arena;
     jmp_buf *jump;
@@ -108,12 +115,13 @@ struct compose_project {
     const struct compose_options *options; /* only while loading */
     bool permissive;
     struct cf_file **files;
-    uint32_t n_files;
+    uint32_t n_files, cap_files;
 
-    struct compose_issue *issues;
+    struct compose_issue *issues, last_issue[1];
     size_t n_issues, n_dropped, n_errors, n_printed;
-    char path[CF_PATH]; /* of what is being worked on */
-    size_t path_len;
+    struct cf_step steps[CF_STEPS];
+    size_t n_steps;
+    char path[CF_PATH]; /* cf_path() writes it */
     const struct cf_node
         *whole; /* the canonical model once it stands: an issue's path is looked up in it */
 
@@ -194,10 +202,23 @@ void cf_warn(struct compose_project *c, const struct cf_node *at, const char *ki
 void cf_issue_at(struct compose_project *c, uint32_t file, uint32_t line, uint32_t column,
                  const char *kind, const char *text);
 void cf_sort_issues(struct compose_project *c); /* as they stand in the files */
-/* The path of messages: enter a key or an item, leave with what entering returned. */
-size_t cf_enter(struct compose_project *c, const char *key);
-size_t cf_enter_item(struct compose_project *c, size_t i);
-void cf_leave(struct compose_project *c, size_t mark);
+/* The path of messages: enter a key or an item, leave with what entering returned. Done for each
+ * node of a tree, and read for each issue: so only steps are noted. */
+static inline size_t cf_enter_step(struct compose_project *c, const char *key, size_t item) {
+    size_t mark = c->n_steps++;
+    if (mark < CF_STEPS) c->steps[mark] = (struct cf_step){key, item};
+    return mark;
+}
+static inline size_t cf_enter(struct compose_project *c, const char *key) {
+    return cf_enter_step(c, key, 0);
+}
+static inline size_t cf_enter_item(struct compose_project *c, size_t i) {
+    return cf_enter_step(c, NULL, i);
+}
+static inline void cf_leave(struct compose_project *c, size_t mark) {
+    c->n_steps = mark;
+}
+const char *cf_path(struct compose_project *c); /* as text; one that is too long is cut */
 /* Of the NULL-ended NAMES the one most like KEY, or NULL if none is near. */
 const char *cf_nearest(const char *key, const char *const *names, size_t n);
 

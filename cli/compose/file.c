@@ -15,6 +15,13 @@ const struct cf_file *cf_file(const struct compose_project *c, uint32_t file) {
 /* Record 0 is the project itself: what has no file. */
 static uint32_t record(struct compose_project *c, const char *path, const char *base) {
     struct cf_file *f = cf_alloc(c, sizeof *f);
+    if (c->n_files == c->cap_files) {
+        uint32_t cap = c->cap_files ? c->cap_files * 2 : 8;
+        struct cf_file **files = cf_alloc(c, cap * sizeof(struct cf_file *));
+        if (c->n_files) memcpy(files, c->files, c->n_files * sizeof(struct cf_file *));
+        c->files = files;
+        c->cap_files = cap;
+    }
     f->path = cf_strdup(c, path);
     f->base = cf_strdup(c, base);
     c->files[c->n_files] = f;

@@ -78,7 +78,7 @@ static void import(struct compose_project *c, struct cf_node *to, struct cf_node
             cf_put(c, to, name, theirs);
         else if (ours->kind == CF_MAP && !same(c, ours, theirs, k))
             cf_issue(c, ours, "include-conflict", "%s.%.100s conflicts with imported resource",
-                     c->path, name);
+                     cf_path(c), name);
     }
 }
 

@@ -6,28 +6,16 @@
 
 #include "cf.h"
 
-/* Done for each key that is looked at: no printf. A path that is too long is cut. */
-size_t cf_enter(struct compose_project *c, const char *key) {
-    size_t mark = c->path_len, len = strlen(key);
-    if (mark && mark < CF_PATH - 1) c->path[c->path_len++] = '.';
-    size_t room = CF_PATH - 1 - c->path_len;
-    if (len > room) len = room;
-    memcpy(c->path + c->path_len, key, len);
-    c->path_len += len;
-    c->path[c->path_len] = '\0';
-    return mark;
-}
-
-size_t cf_enter_item(struct compose_project *c, size_t i) {
-    size_t mark = c->path_len;
-    int n = snprintf(c->path + mark, CF_PATH - mark, "[%zu]", i);
-    if (n > 0) c->path_len = (size_t) n < CF_PATH - mark ? mark + (size_t) n : CF_PATH - 1;
-    return mark;
-}
-
-void cf_leave(struct compose_project *c, size_t mark) {
-    c->path_len = mark;
-    c->path[mark] = '\0';
+const char *cf_path(struct compose_project *c) {
+    size_t len = 0;
+    c->path[0] = '\0';
+    for (size_t i = 0; i < c->n_steps && i < CF_STEPS && len < CF_PATH - 1; i++) {
+        const struct cf_step *s = &c->steps[i];
+        int n = s->key ? snprintf(c->path + len, CF_PATH - len, "%s%s", i ? "." : "", s->key)
+                       : snprintf(c->path + len, CF_PATH - len, "[%zu]", s->item);
+        len += n > 0 ? (size_t) n : 0;
+    }
+    return c->path;
 }
 
 /* The path of TARGET below N into the project's path; false: it is not there. Issues are few, so a
@@ -52,13 +40,14 @@ static void add(struct compose_project *c, const struct cf_node *at, bool warnin
         c->n_dropped++;
         return;
     }
+    if (!c->issues) c->issues = cf_alloc(c, (CF_ISSUES + 1) * sizeof *c->issues);
     struct compose_issue *i = &c->issues[c->n_issues];
     i->file = cf_strdup(c, cf_file(c, at ? at->file : 0)->path);
     if (c->whole && at) {
         cf_leave(c, 0);
         (void) find_path(c, c->whole, at); /* not there: a default of ours, no path */
     }
-    i->path = cf_strdup(c, c->path);
+    i->path = cf_strdup(c, cf_path(c));
     i->kind = cf_strdup(c, kind);
     i->text = text;
     i->warning = warning;

@@ -127,13 +127,12 @@ static void set_up(struct compose_project *c, void *arg) {
     c->no_memory = cf_printf(c, "the project needs more than %d MiB", CF_ARENA_BYTES >> 20);
     c->no_memory_kind = cf_strdup(c, "memory");
     c->nothing = cf_strdup(c, "");
-    c->issues = cf_alloc(c, (CF_ISSUES + 1) * sizeof *c->issues);
-    c->files = cf_alloc(c, CF_FILES * sizeof(struct cf_file *));
     cf_file_of_text(c, "compose", ".", "", 0);
 }
 
 void cf_no_memory_issue(struct compose_project *c) {
     c->n_errors++;
+    if (!c->issues) c->issues = c->last_issue;
     c->issues[c->n_issues++] = (struct compose_issue){
         .file = c->nothing, .path = c->nothing, .kind = c->no_memory_kind, .text = c->no_memory};
 }

@@ -25,8 +25,8 @@ void *cf_alloc(struct compose_project *c, size_t n) {
 }
 
 char *cf_strndup(struct compose_project *c, const char *s, size_t n) {
-    char *p = cf_alloc(c, n + 1);
-    memcpy(p, s, n);
+    char *p = arena_strndup(&c->arena, s, n);
+    if (!p) cf_no_memory(c);
     return p;
 }
 
@@ -35,13 +35,16 @@ char *cf_strdup(struct compose_project *c, const char *s) {
 }
 
 char *cf_printf(struct compose_project *c, const char *fmt, ...) {
+    char small[256]; /* most are: formatted once */
     va_list ap, again;
     va_start(ap, fmt);
     va_copy(again, ap);
-    int n = vsnprintf(NULL, 0, fmt, ap);
+    int n = vsnprintf(small, sizeof small, fmt, ap);
     va_end(ap);
-    char *p = n < 0 ? NULL : arena_alloc(&c->arena, (size_t) n + 1);
-    if (p) vsnprintf(p, (size_t) n + 1, fmt, again);
+    bool fits = n >= 0 && (size_t) n < sizeof small;
+    char *p = n < 0 ? NULL : arena_strndup(&c->arena, small, fits ? (size_t) n : 0);
+    if (p && !fits) p = arena_alloc(&c->arena, (size_t) n + 1);
+    if (p && !fits) vsnprintf(p, (size_t) n + 1, fmt, again);
     va_end(again);
     if (!p) cf_no_memory(c);
     return p;
@@ -162,18 +165,22 @@ static void index_build(struct compose_project *c, struct cf_node *map) {
     for (uint32_t i = 0; i < map->n; i++) index_add(map->index, slots, map->entries[i].key, i + 1);
 }
 
+static bool same_key(const char *a, const char *b) {
+    return *a == *b && strcmp(a, b) == 0;
+}
+
 static struct cf_entry *find(const struct cf_node *map, const char *key) {
     if (!cf_is(map, CF_MAP)) return NULL;
     if (!map->index) {
         for (uint32_t i = 0; i < map->n; i++)
-            if (str_eq(map->entries[i].key, key)) return &map->entries[i];
+            if (same_key(map->entries[i].key, key)) return &map->entries[i];
         return NULL;
     }
     uint32_t slots = index_slots(map->cap);
     for (uint32_t i = (uint32_t) str_hash(key, strlen(key)) & (slots - 1); map->index[i];
          i = (i + 1) & (slots - 1)) {
         struct cf_entry *e = &map->entries[map->index[i] - 1];
-        if (str_eq(e->key, key)) return e;
+        if (same_key(e->key, key)) return e;
     }
     return NULL;
 }

@@ -98,6 +98,7 @@ static bool resolve_special_float(struct cf_node *n, const char *s) {
     static const char *const inf[] = {".inf",  ".Inf",  ".INF",  "+.inf", "+.Inf",
                                       "+.INF", "-.inf", "-.Inf", "-.INF", NULL};
     static const char *const nan[] = {".nan", ".NaN", ".NAN", NULL};
+    if (!strchr("+-.", *s)) return false;
     bool is_inf = among(s, inf);
     if (!is_inf && !among(s, nan)) return false;
     n->kind = CF_FLOAT;
@@ -111,13 +112,15 @@ void cf_resolve_plain(struct compose_project *c, struct cf_node *n, const char *
     static const char *const no[] = {"false", "False", "FALSE", NULL};
     n->kind = CF_STR;
     n->s = s;
-    if (among(s, nulls)) {
+    if (*s && strchr("0123456789+-.", *s)) {
+        if (!resolve_special_float(n, s)) (void) resolve_number(c, n, s); /* or it stays a string */
+    } else if (*s && !strchr("~nNtTfF", *s)) {
+        return; /* most */
+    } else if (among(s, nulls)) {
         n->kind = CF_NULL;
     } else if (among(s, yes) || among(s, no)) {
         n->kind = CF_BOOL;
         n->b = *s == 't' || *s == 'T';
-    } else if (strchr("0123456789+-.", *s) && !resolve_special_float(n, s)) {
-        (void) resolve_number(c, n, s); /* else it stays a string */
     }
 }
 

@@ -23,8 +23,8 @@ struct frame {
 struct reader {
     struct compose_project *c;
     uint32_t file;
-    struct frame stack[CF_DEPTH];
-    size_t depth;
+    struct frame *stack;
+    size_t depth, room;
     struct cf_node *anchors; /* name -> node, of this document */
     struct cf_node *root;
     uint32_t nodes;
@@ -188,6 +188,15 @@ static void on_alias(struct reader *r, const yaml_event_t *e) {
     attach(r, n);
 }
 
+/* Few documents are deep: the stack grows with them. */
+static void more_room(struct reader *r) {
+    size_t room = r->room ? r->room * 2 : 16;
+    struct frame *stack = cf_alloc(r->c, room * sizeof *stack);
+    if (r->depth) memcpy(stack, r->stack, r->depth * sizeof *stack);
+    r->stack = stack;
+    r->room = room;
+}
+
 static void on_start(struct reader *r, const yaml_event_t *e, enum cf_kind kind,
                      const yaml_char_t *name, const yaml_char_t *tag) {
     if (r->depth == CF_DEPTH) {
@@ -203,6 +212,7 @@ static void on_start(struct reader *r, const yaml_event_t *e, enum cf_kind kind,
     n->open = true;
     apply_tag(r, n, tag, &e->start_mark);
     anchor(r, name, n);
+    if (r->depth == r->room) more_room(r);
     r->stack[r->depth++] = (struct frame){.node = n};
 }
 
