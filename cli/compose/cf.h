@@ -68,7 +68,7 @@ struct cf_node {
     uint32_t file;         /* number in the project's files */
     uint32_t line, column; /* of the key for a mapping's value, of the item in a list; 1-based */
     uint32_t n, cap;       /* entries or items */
-    uint32_t size;         /* reading: nodes in this subtree */
+    uint32_t size, height; /* reading: nodes in this subtree, and levels */
     union {
         bool b;
         uint64_t u;

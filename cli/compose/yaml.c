@@ -46,7 +46,7 @@ static struct cf_node *make(struct reader *r, enum cf_kind kind, const yaml_mark
     n->file = r->file;
     n->line = (uint32_t) m->line + 1;
     n->column = (uint32_t) m->column + 1;
-    n->size = 1;
+    n->size = n->height = 1;
     if (++r->nodes > CF_NODES)
         give_up(r, m, "yaml-alias-limit",
                 "the document has more than 1000000 nodes, aliases expanded");
@@ -101,8 +101,11 @@ static void attach(struct reader *r, struct cf_node *n) {
         attach_value(r, f, n);
 }
 
-static void grow_size(struct reader *r, uint32_t size) {
-    if (r->depth) r->stack[r->depth - 1].node->size += size;
+static void grow(struct reader *r, const struct cf_node *n) {
+    if (!r->depth) return;
+    struct cf_node *parent = r->stack[r->depth - 1].node;
+    parent->size += n->size;
+    if (parent->height <= n->height) parent->height = n->height + 1;
 }
 
 /* ---- keys ---- */
@@ -149,11 +152,15 @@ static void on_scalar(struct reader *r, const yaml_event_t *e) {
         cf_resolve_plain(r->c, n, n->s);
     apply_tag(r, n, e->data.scalar.tag, &e->start_mark);
     anchor(r, e->data.scalar.anchor, n);
-    grow_size(r, 1);
+    grow(r, n);
     if (wants_key(r))
         take_key(r, &r->stack[r->depth - 1], n, plain, &e->start_mark);
     else
         attach(r, n);
+}
+
+static void too_deep(struct reader *r, const yaml_mark_t *m) {
+    give_up(r, m, "yaml-depth", cf_printf(r->c, "nested deeper than %d (depth limit)", CF_DEPTH));
 }
 
 static void on_alias(struct reader *r, const yaml_event_t *e) {
@@ -178,13 +185,17 @@ static void on_alias(struct reader *r, const yaml_event_t *e) {
                 "the document has more than 1000000 nodes with its aliases expanded");
         return;
     }
+    if (target->height - 1 > CF_DEPTH - r->depth) {
+        too_deep(r, &e->start_mark);
+        return;
+    }
     r->nodes += target->size;
     r->shared = true;
     struct cf_node *n = cf_alloc(r->c, sizeof *n);
     *n = *target;
     n->line = (uint32_t) e->start_mark.line + 1;
     n->column = (uint32_t) e->start_mark.column + 1;
-    grow_size(r, n->size);
+    grow(r, n);
     attach(r, n);
 }
 
@@ -200,8 +211,7 @@ static void more_room(struct reader *r) {
 static void on_start(struct reader *r, const yaml_event_t *e, enum cf_kind kind,
                      const yaml_char_t *name, const yaml_char_t *tag) {
     if (r->depth == CF_DEPTH) {
-        give_up(r, &e->start_mark, "yaml-depth",
-                cf_printf(r->c, "nested deeper than %d (depth limit)", CF_DEPTH));
+        too_deep(r, &e->start_mark);
         return;
     }
     if (wants_key(r)) {
@@ -242,7 +252,7 @@ static void on_end(struct reader *r) {
     struct frame f = r->stack[--r->depth];
     f.node->open = false;
     if (f.merges) merge(r, &f);
-    grow_size(r, f.node->size);
+    grow(r, f.node);
     attach(r, f.node);
 }
 
