@@ -31,12 +31,14 @@ const struct verb cli_verbs[] = {
 
 int cli_fail(enum exit_code code, const char *fmt, ...) {
     va_list ap;
+    char *text = NULL;
     va_start(ap, fmt);
-    fflush(stdout);
-    fputs("orlop: ", stderr);
-    vfprintf(stderr, fmt, ap);
-    fputc('\n', stderr);
+    ensure(vasprintf(&text, fmt, ap) >= 0);
     va_end(ap);
+    str_make_printable(text, "\n\t");
+    fflush(stdout);
+    fprintf(stderr, "orlop: %s\n", text);
+    mem_free(text);
     return (int) code;
 }
 

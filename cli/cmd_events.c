@@ -25,7 +25,7 @@ struct events {
 
 static void write_json(struct events *ev, const Orlop__Event *e) {
     json_t *j = render_json_of(&e->base);
-    char *text = need(json_dumps(j, JSON_COMPACT));
+    char *text = need(json_dumps(j, JSON_COMPACT | JSON_ENSURE_ASCII));
     sink_write(&ev->sink, text, strlen(text));
     sink_write(&ev->sink, "\n", 1);
     mem_free(text);
@@ -39,6 +39,7 @@ static void write_text(struct events *ev, const Orlop__Event *e) {
     const char *subject = !str_empty(e->name)      ? e->name
                           : !str_empty(e->service) ? e->service
                                                    : e->app;
+    if (e->text) str_make_printable(e->text, "");
     duration_stamp(e->time_unix_ms * 1000000, stamp);
     buf_printf(&b, "%.23sZ  %-20s  %s%s%s\n", stamp, e->kind, subject,
                str_empty(e->text) ? "" : "  ", e->text);

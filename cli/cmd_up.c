@@ -27,11 +27,12 @@ static const struct usage usage = {
     .max = -1,
 };
 
-static int say_missing_image(const struct compose_project *p, const Orlop__Service *s) {
+static int say_missing_image(const struct compose_project *p, Orlop__Service *s) {
     char path[256];
     const char *file;
     unsigned line, column;
     snprintf(path, sizeof path, "services.%s.image", s->name);
+    str_make_printable(s->image, "");
     if (compose_locate(p, path, &file, &line, &column))
         fprintf(stderr, "%s:%u:%u: ", file, line, column);
     fprintf(
@@ -148,8 +149,10 @@ static int apply(struct client *c, const struct up *up, Orlop__App *app, const s
     if (r == -EINVAL) return cli_fail(EXIT_MANIFEST, "%s", err.text);
     if (r < 0) return cli_fail(cli_exit_of(r), "%s", err.text);
     const Orlop__AppApplyAnswer *done = answer;
-    for (size_t i = 0; i < done->n_warnings; i++)
+    for (size_t i = 0; i < done->n_warnings; i++) {
+        str_make_printable(done->warnings[i], "");
         fprintf(stderr, "orlop: warning: %s\n", done->warnings[i]);
+    }
     fprintf(stderr, "%s: revision %llu%s\n", app->name, (unsigned long long) done->revision,
             done->changed ? " written" : ", nothing changed");
     return 0;

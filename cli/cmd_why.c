@@ -56,7 +56,10 @@ int cmd_why(struct cli *cli, int argc, char **argv) {
         r = render_json(render_json_of(answer));
     } else if (!r) {
         const Orlop__WhyAnswer *why = answer;
-        for (size_t i = 0; i < why->n_lines; i++) puts(why->lines[i]);
+        for (size_t i = 0; i < why->n_lines; i++) {
+            str_make_printable(why->lines[i], "");
+            puts(why->lines[i]);
+        }
     }
     arena_fini(&a);
     client_close(c);

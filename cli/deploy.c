@@ -61,7 +61,10 @@ void deploy_print_why(struct client *c, const char *app, const char *service) {
     if (client_try(c, ORLOP__METHOD__WHY, &q.base, &orlop__why_answer__descriptor, &a, &answer,
                    NULL) == 0) {
         const Orlop__WhyAnswer *why = answer;
-        for (size_t i = 0; i < why->n_lines; i++) fprintf(stderr, "  %s\n", why->lines[i]);
+        for (size_t i = 0; i < why->n_lines; i++) {
+            str_make_printable(why->lines[i], "");
+            fprintf(stderr, "  %s\n", why->lines[i]);
+        }
     }
     arena_fini(&a);
 }

@@ -31,7 +31,7 @@ static void add_line(struct progress *p, const char *before, const char *text, c
     buf_puts(&p->next, before);
     for (const char *s = text; *s && n < most; s++) {
         if (((unsigned char) *s & 0xc0) != 0x80) n++;
-        buf_putc(&p->next, (unsigned char) *s < 0x20 ? ' ' : *s);
+        buf_putc(&p->next, *s);
     }
     buf_puts(&p->next, after);
     buf_puts(&p->next, "\033[K\n");
@@ -50,6 +50,7 @@ void progress_title(struct progress *p, const char *fmt, ...) {
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
+    str_make_printable(text, "");
     if (!p->terminal) return;
     start_round(p);
     add_line(p, "", text, "");
@@ -71,6 +72,7 @@ void progress_line(struct progress *p, enum progress_mark mark, const char *subj
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
+    str_make_printable(text, "");
     bool same = same_as_before(p, subject, text);
     if (p->terminal) {
         start_round(p);

@@ -25,8 +25,7 @@ void table_cell(struct table_out *t, const char *fmt, ...) {
     int n = vasprintf(&text, fmt, ap);
     va_end(ap);
     ensure(n >= 0);
-    for (char *p = text; *p; p++)
-        if ((unsigned char) *p < 0x20 || *p == 0x7f) *p = '?';
+    str_make_printable(text, "");
     ensure(strv_take(&t->cells, text) == 0);
 }
 
@@ -201,7 +200,7 @@ json_t *render_json_list(size_t n, ProtobufCMessage *const *v) {
 }
 
 int render_json(json_t *j) {
-    int r = json_dumpf(j, stdout, JSON_INDENT(2));
+    int r = json_dumpf(j, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII);
     json_decref(j);
     putchar('\n');
     return r == 0 ? EXIT_OK : cli_fail(EXIT_FAILED, "cannot write to the output");

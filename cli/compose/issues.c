@@ -33,6 +33,13 @@ static bool find_path(struct compose_project *c, const struct cf_node *n,
     return false;
 }
 
+/* A copy that does not drive a terminal: keys and values are the file's. */
+static char *printable(struct compose_project *c, const char *text) {
+    char *copy = cf_strdup(c, text);
+    str_make_printable(copy, "\n\t");
+    return copy;
+}
+
 static void add(struct compose_project *c, const struct cf_node *at, bool warning, const char *kind,
                 char *text) {
     if (!warning) c->n_errors++;
@@ -47,7 +54,7 @@ static void add(struct compose_project *c, const struct cf_node *at, bool warnin
         cf_leave(c, 0);
         (void) find_path(c, c->whole, at); /* not there: a default of ours, no path */
     }
-    i->path = cf_strdup(c, cf_path(c));
+    i->path = printable(c, cf_path(c));
     i->kind = cf_strdup(c, kind);
     i->text = text;
     i->warning = warning;
@@ -59,7 +66,7 @@ static void add(struct compose_project *c, const struct cf_node *at, bool warnin
 printf_like(2, 0) static char *vtext(struct compose_project *c, const char *fmt, va_list ap) {
     char buf[1024]; /* values quoted in messages are cut by this */
     vsnprintf(buf, sizeof buf, fmt, ap);
-    return cf_strdup(c, buf);
+    return printable(c, buf);
 }
 
 void cf_issue(struct compose_project *c, const struct cf_node *at, const char *kind,
@@ -161,6 +168,8 @@ size_t compose_issues(const struct compose_project *c, const struct compose_issu
     return c->n_issues;
 }
 
+enum { LINE_SHOWN = 200 };
+
 static void print_source(const struct compose_project *c, const struct compose_issue *i,
                          FILE *out) {
     const struct cf_file *f = NULL;
@@ -176,10 +185,13 @@ static void print_source(const struct compose_project *c, const struct compose_i
     const char *stop = memchr(at, '\n', (size_t) (end - at));
     size_t len = (size_t) ((stop ? stop : end) - at);
     if (len && at[len - 1] == '\r') len--;
-    if (len > 200) len = 200;
+    if (len > LINE_SHOWN) len = LINE_SHOWN;
     fprintf(out, "%5u | ", i->line);
-    for (size_t k = 0; k < len; k++)
-        fputc((unsigned char) at[k] < ' ' && at[k] != '\t' ? '?' : at[k], out);
+    char text[LINE_SHOWN + 1];
+    memcpy(text, at, len);
+    text[len] = 0;
+    str_make_printable(text, "\t");
+    fputs(text, out);
     fputs("\n      | ", out);
     unsigned column = 1;
     for (size_t k = 0; k < len && column < i->column; k++) {

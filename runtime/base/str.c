@@ -70,6 +70,18 @@ bool str_is_utf8(const char *s, size_t n) {
     return true;
 }
 
+void str_make_printable(char *s, const char *keep) {
+    char *to = s;
+    for (; *s; s++) {
+        unsigned char c = (unsigned char) *s, next = (unsigned char) s[1];
+        bool c1 = c == 0xc2 && next >= 0x80 && next < 0xa0; /* U+009B is ESC [ in one */
+        bool plain = !c1 && c >= 0x20 && c != 0x7f;
+        *to++ = plain || (!c1 && strchr(keep, *s)) ? *s : '?';
+        s += c1;
+    }
+    *to = 0;
+}
+
 int str_to_ipv4(const char *s, uint32_t *ret) {
     uint32_t addr = 0;
     for (int i = 0; i < 4; i++) {

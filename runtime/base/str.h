@@ -30,6 +30,10 @@ must_use int str_to_u32(const char *s, uint32_t max, uint32_t *ret);
 /* Valid UTF-8 without NUL, surrogates or overlong forms. */
 bool str_is_utf8(const char *s, size_t n);
 
+/* Control characters (C0, DEL, and C1 as UTF-8 has it) become '?', but for those in KEEP: text from
+ * outside must not drive the terminal that shows it. In place; it may get shorter. */
+void str_make_printable(char *s, const char *keep);
+
 /* Dotted quad, strict (four decimal numbers, no leading zeros). Host byte order. */
 must_use int str_to_ipv4(const char *s, uint32_t *ret);
 enum { STR_IPV4_MAX = 16 };

@@ -58,6 +58,29 @@ static void test_str_is_utf8_refuses_malformed(void **state) {
     assert_false(str_is_utf8("a\0b", 3));
 }
 
+static void test_str_make_printable_leaves_no_control(void **state) {
+    (void) state;
+    static const struct {
+        const char *text, *keep, *want;
+    } t[] = {
+        {"", "", ""},
+        {"plain \xc3\xbc \xe2\x82\xac", "", "plain \xc3\xbc \xe2\x82\xac"},
+        {"\033]0;title\007\033[2J", "", "?]0;title??[2J"},
+        {"a\nb\tc\rd", "\n\t", "a\nb\tc?d"},
+        {"a\nb\tc\rd", "", "a?b?c?d"},
+        {"\xc2\x9b"
+         "31mred",
+         "", "?31mred"}, /* U+009B: ESC [ in one */
+        {"\xc2\xa0\x7f\xc2", "", "\xc2\xa0?\xc2"},
+    };
+    for (size_t i = 0; i < array_len(t); i++) {
+        char text[64];
+        snprintf(text, sizeof text, "%s", t[i].text);
+        str_make_printable(text, t[i].keep);
+        assert_string_equal(text, t[i].want);
+    }
+}
+
 static void test_str_ipv4_is_strict(void **state) {
     (void) state;
     uint32_t a = 1, p = 1;
@@ -222,6 +245,7 @@ int main(void) {
         cmocka_unit_test(test_err_wrap_keeps_outermost_text),
         cmocka_unit_test(test_str_to_u64_refuses_what_is_no_number),
         cmocka_unit_test(test_str_is_utf8_refuses_malformed),
+        cmocka_unit_test(test_str_make_printable_leaves_no_control),
         cmocka_unit_test(test_str_ipv4_is_strict),
         cmocka_unit_test(test_map_keeps_order_through_growth_and_deletes),
         cmocka_unit_test(test_map_survives_each_failed_allocation),
