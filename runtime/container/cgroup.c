@@ -242,16 +242,12 @@ int cgroup__read_key(int dir, const char *file, const char *key, uint64_t *ret) 
     return -ENOENT;
 }
 
-static void count_only(pid_t pid) {
-    (void) pid;
-}
-
 /* An old empty one is replaced, not used: its counters and rules are those of another start. */
 static int clear_old(int dir, const char *name, struct err *err) {
     auto_fd int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0) return err_set(err, -errno, "open %s", name);
     size_t n;
-    int r = cgroup__each_process(fd, count_only, &n);
+    int r = cgroup__each_process(fd, NULL, NULL, &n);
     if (r < 0) return err_set(err, r, "look into %s", name);
     if (n) return err_say(err, -EBUSY, "%s exists and has processes in it", name);
     return cgroup__remove_tree(dir, name, NULL, err);
@@ -319,7 +315,8 @@ int cgroup__remove_tree(int dir, const char *name, void (*empty)(int dir), struc
 }
 
 struct processes {
-    void (*each)(pid_t pid);
+    void (*each)(pid_t pid, void *arg);
+    void *arg;
     size_t n;
 };
 
@@ -335,7 +332,7 @@ static int processes_here(int dir, struct processes *p) {
         /* 0: a process that our pid namespace does not show; it counts all the same. */
         if (str_to_u32(line, INT32_MAX, &pid) == 0) {
             p->n++;
-            if (pid > 0) p->each((pid_t) pid);
+            if (pid > 0 && p->each) p->each((pid_t) pid, p->arg);
         }
         line = last ? end : end + 1;
     }
@@ -349,8 +346,8 @@ static int processes_visit(int dir, const char *name, int depth, void *arg) {
     return r < 0 ? r : each_child(fd, processes_visit, depth, arg);
 }
 
-int cgroup__each_process(int dir, void (*each)(pid_t pid), size_t *ret_n) {
-    struct processes p = {.each = each};
+int cgroup__each_process(int dir, void (*each)(pid_t pid, void *arg), void *arg, size_t *ret_n) {
+    struct processes p = {.each = each, .arg = arg};
     int r = processes_visit(dir, ".", 0, &p);
     if (r == 0) *ret_n = p.n;
     return r;

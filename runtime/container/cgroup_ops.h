@@ -36,8 +36,9 @@ must_use int cgroup__read_key(int dir, const char *file, const char *key, uint64
 /* Remove NAME below DIR and all below it; EMPTY is called on each directory before. */
 must_use int cgroup__remove_tree(int dir, const char *name, void (*empty)(int dir),
                                  struct err *err);
-/* Is anything below or in DIR alive? Calls EACH for every process. */
-must_use int cgroup__each_process(int dir, void (*each)(pid_t pid), size_t *ret_n);
+/* Is anything below or in DIR alive? Calls EACH (may be NULL) for every process. */
+must_use int cgroup__each_process(int dir, void (*each)(pid_t pid, void *arg), void *arg,
+                                  size_t *ret_n);
 
 /* Wait a moment for the kernel; false = the deadline has passed. */
 bool cgroup__pause(int64_t deadline_mono_ms);

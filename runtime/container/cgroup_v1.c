@@ -12,6 +12,7 @@
 #include "runtime/base/fd.h"
 #include "runtime/base/mem.h"
 #include "runtime/base/str.h"
+#include "runtime/base/sys.h"
 
 enum { PERIOD_US = 100000, QUOTA_MIN_US = 1000, KILL_PATIENCE_MS = 10000 };
 
@@ -143,14 +144,46 @@ static int v1_usage(const struct cgroup_id *id, struct cgroup_usage *ret) {
 
 /* --- kill --- */
 
-static void kill_one(pid_t pid) {
-    (void) kill(pid, SIGKILL); /* ESRCH: it has just ended */
+/* A pid that was read from a list may be another process's by the time that it is used: a process
+ * is killed by a descriptor that was opened before its pid was found in the group once more. */
+enum { KILL_BATCH = 256 };
+struct kill_batch {
+    size_t n;
+    struct {
+        pid_t pid;
+        int fd;
+        bool confirmed;
+    } v[KILL_BATCH];
+};
+
+static void take(pid_t pid, void *arg) {
+    struct kill_batch *b = arg;
+    int fd = b->n < KILL_BATCH ? sys_pidfd_open(pid, 0) : -ESRCH;
+    if (fd < 0) return; /* it has just ended, or its turn comes with the next batch */
+    b->v[b->n].pid = pid;
+    b->v[b->n].confirmed = false;
+    b->v[b->n++].fd = fd;
+}
+
+static void confirm(pid_t pid, void *arg) {
+    struct kill_batch *b = arg;
+    for (size_t i = 0; i < b->n; i++) b->v[i].confirmed |= b->v[i].pid == pid;
+}
+
+static void kill_confirmed(struct kill_batch *b) {
+    for (size_t i = 0; i < b->n; i++) {
+        if (b->v[i].confirmed) (void) sys_pidfd_send_signal(b->v[i].fd, SIGKILL);
+        fd_close(&b->v[i].fd);
+    }
 }
 
 static int kill_in(int dir, int64_t deadline) {
     for (;;) {
-        size_t n;
-        int r = cgroup__each_process(dir, kill_one, &n);
+        struct kill_batch b = {.n = 0};
+        size_t n, again;
+        int r = cgroup__each_process(dir, take, &b, &n);
+        if (r == 0) r = cgroup__each_process(dir, confirm, &b, &again);
+        kill_confirmed(&b);
         if (r < 0 || n == 0) return r;
         if (!cgroup__pause(deadline)) return -ETIMEDOUT;
     }

@@ -53,15 +53,16 @@ static int close_others(const struct child *c) {
 }
 
 /* Handlers of the keeper must not run here, and none of its dispositions (SIGPIPE ignored) may
- * reach the workload. The mask is opened only before exec: a signal for the workload waits until
- * then. */
+ * reach the workload. By number: libc keeps two signals to itself and would leave them as they are.
+ * The mask is opened only before exec: a signal for the workload waits until then. */
 static void reset_signals(void) {
+    enum { LAST = 64, MASK_BYTES = 8 };
+    static const unsigned char dfl[64]; /* the kernel's struct sigaction, whatever its layout */
     sigset_t all;
     sigfillset(&all);
     (void) sigprocmask(SIG_BLOCK, &all, NULL);
-    const struct sigaction dfl = {.sa_handler = SIG_DFL};
-    for (int s = 1; s < NSIG; s++)
-        (void) sigaction(s, &dfl, NULL); /* EINVAL for KILL, STOP and libc's own */
+    for (int s = 1; s <= LAST; s++)
+        (void) syscall(SYS_rt_sigaction, s, dfl, NULL, MASK_BYTES); /* EINVAL for KILL and STOP */
 }
 
 int child__alone(struct child *c, struct err *err) {
