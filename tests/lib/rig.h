@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* tests/unit/container/rig.h - a place to start sandboxes in: own network and mount namespace, a
+/* tests/lib/rig.h - a place to start sandboxes in: own network and mount namespace, a
  * small root file system made of busybox, two FIFOs, a cgroup parent of its own. All of it goes
  * with the test.
  */
