@@ -507,18 +507,6 @@ int klink_forget(struct klink *k, const char *task, klink_done_cb cb, void *ctx)
     return submit(k, q, &m, NULL, 0);
 }
 
-int klink_shutdown(struct klink *k, klink_done_cb cb, void *ctx) {
-    struct request *q = request_new(k, R_DONE);
-    if (!q) return -ENOMEM;
-    q->done = cb;
-    q->ctx = ctx;
-    Orlop__KeeperRequest m = ORLOP__KEEPER_REQUEST__INIT;
-    Orlop__KeeperEmpty empty = ORLOP__KEEPER_EMPTY__INIT;
-    m.what_case = ORLOP__KEEPER_REQUEST__WHAT_SHUTDOWN;
-    m.shutdown = &empty;
-    return submit(k, q, &m, NULL, 0);
-}
-
 int klink_exec(struct klink *k, Orlop__KeeperExec *e, const int *fds, size_t n_fds,
                const struct klink_exec_ops *ops, void *ctx, uint64_t *ret_exec) {
     if (!k->up) return -ENOTCONN;

@@ -56,7 +56,6 @@ must_use int klink_close_task(struct klink *k, const char *task);
  */
 typedef void (*klink_done_cb)(void *ctx, int status);
 must_use int klink_forget(struct klink *k, const char *task, klink_done_cb cb, void *ctx);
-must_use int klink_shutdown(struct klink *k, klink_done_cb cb, void *ctx);
 
 /* One more process in a sandbox. */
 struct klink_exec_ops {

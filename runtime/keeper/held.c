@@ -1,34 +1,93 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The FIFOs that the anchor keeps open: hold.sock, the anchor's side (records: hold.h). */
+/* What the anchor keeps open: hold.sock, the anchor's side (records: hold.h).
+ *
+ * FIFOs        so that no byte in them gets lost while there is no keeper.
+ * pidfds       of the sandboxes. One that an earlier anchor's keeper has started is no descendant of
+ *              ours: when it ends while there is no keeper, pid 1 reaps it. From 6.15 on its pidfd
+ *              tells us how (POLLHUP comes with the reaping), and we write the record. */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "anchor_int.h"
 #include "hold.h"
 #include "outq.h"
+#include "reap.h"
+#include "runtime/base/clock.h"
 #include "runtime/base/fd.h"
 #include "runtime/base/log.h"
 #include "runtime/base/mem.h"
+#include "runtime/base/str.h"
 
 struct held {
+    struct anchor *anchor;
     int fd;
-    bool named; /* since the keeper's present connection */
+    bool named;                 /* since the keeper's present connection */
+    struct loop_source process; /* a pidfd, until it is reaped */
+    pid_t pid;                  /* of a pidfd: whose, and when it was started */
+    uint64_t start_ticks;
+    bool reaped; /* and no record written by us */
+    struct loop_garbage garbage;
 };
 
 static void drop(struct anchor *a, const char *name) {
     struct held *h = map_del(&a->held, name);
     if (!h) return;
+    (void) loop_release(&a->loop, &h->process);
     fd_close(&h->fd);
-    mem_free(h);
+    loop_free_later(&a->loop, &h->garbage, h);
 }
+
+/* ---- sandboxes that are nobody's children ---- */
+
+static void record(struct anchor *a, struct held *h) {
+    struct record_exit rec = {
+        .start_ticks = h->start_ticks, .time_unix_ns = clock_unix_ns(), .pid = h->pid, .known = 1};
+    if (!reap_ask(h->fd, &rec.wait_status)) return;
+    int r = records_add_exit(&a->records, &rec); /* twice is as good as once */
+    if (r < 0) log_error("exit.record", "pid=%d err=\"%s\"", (int) h->pid, err_text(r));
+    h->reaped = r < 0;
+}
+
+static void on_reaped(struct loop_source *s, uint32_t events) {
+    (void) events;
+    struct held *h = container_of(s, struct held, process);
+    (void) loop_release(&h->anchor->loop, s); /* the descriptor stays h->fd */
+    h->reaped = true;
+    if (!h->anchor->keeper.ready || !h->named) record(h->anchor, h); /* else the keeper sees it */
+}
+
+static pid_t pid_of(int pidfd) {
+    char path[48];
+    auto_free char *text = NULL;
+    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
+    if (fd_read_file(AT_FDCWD, path, 4096, &text, NULL) < 0) return 0;
+    const char *at = strstr(text, "\nPid:");
+    return at ? (pid_t) strtol(at + 5, NULL, 10) : 0;
+}
+
+static void watch(struct anchor *a, struct held *h) {
+    h->pid = pid_of(h->fd);
+    if (h->pid <= 0) return; /* reaped already: who told us of it knows how it ended */
+    h->start_ticks = process_see(h->pid).start_ticks;
+    if (loop_add(&a->loop, &h->process, h->fd, 0, on_reaped) < 0) /* POLLHUP comes always */
+        log_warn("held.process", "pid=%d err=\"not watched\"", (int) h->pid);
+}
+
+/* ---- records ---- */
 
 /* TAKES FD. */
 static void hold(struct anchor *a, const char *name, int fd) {
     drop(a, name);
     struct held *h = mem_alloc(sizeof *h);
-    if (h) *h = (struct held){.fd = fd, .named = true};
-    if (h && map_set(&a->held, name, h) == 0) return;
+    if (h) *h = (struct held){.anchor = a, .fd = fd, .named = true};
+    if (h && map_set(&a->held, name, h) == 0) {
+        if (str_ends(name, HOLD_PROCESS)) watch(a, h);
+        return;
+    }
     log_error("held.lost", "name=\"%s\" err=\"no memory\"", name);
     mem_free(h);
     fd_close(&fd);
@@ -41,11 +100,16 @@ static void name_none(struct anchor *a) {
         ((struct held *) value)->named = false;
 }
 
+/* A process that the new keeper did not find alive: it may wait for our record. */
 static void drop_unnamed(struct anchor *a) {
     const char *name;
     void *value;
-    for (size_t i = 0; map_next(&a->held, &i, &name, &value);)
-        if (!((struct held *) value)->named) drop(a, name);
+    for (size_t i = 0; map_next(&a->held, &i, &name, &value);) {
+        struct held *h = value;
+        if (h->named) continue;
+        if (h->pid > 0) record(a, h);
+        drop(a, name);
+    }
 }
 
 static void keeper_gone(struct anchor *a) {
@@ -101,6 +165,10 @@ static void on_keeper(struct loop_source *s, uint32_t events) {
 void anchor__held_rest(struct anchor *a) {
     while (a->keeper.ready && take(a)) continue;
     keeper_gone(a);
+    const char *name;
+    void *value;
+    for (size_t i = 0; map_next(&a->held, &i, &name, &value);)
+        if (((struct held *) value)->reaped) record(a, value);
 }
 
 void anchor__held_turn(struct anchor *a) {

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -51,6 +52,22 @@ void keeper__hold_drop(struct keeper *k, struct stream *s) {
     tell(k, HOLD_DROP, keeper__fifo_name(s, name), -1);
 }
 
+static const char *process_name(const struct attempt *a, char buf[static FIFO_NAME_MAX]) {
+    char attempt[ATTEMPT_NAME_MAX];
+    snprintf(buf, FIFO_NAME_MAX, "%s" HOLD_PROCESS, keeper__attempt_name(a, attempt));
+    return buf;
+}
+
+void keeper__hold_process(struct keeper *k, struct attempt *a, int pidfd) {
+    char name[FIFO_NAME_MAX];
+    if (pidfd >= 0) tell(k, HOLD_HOLD, process_name(a, name), pidfd);
+}
+
+void keeper__hold_drop_process(struct keeper *k, struct attempt *a) {
+    char name[FIFO_NAME_MAX];
+    tell(k, HOLD_DROP, process_name(a, name), -1);
+}
+
 static void tell_all(struct keeper *k) {
     const char *id;
     void *value;
@@ -60,6 +77,7 @@ static void tell_all(struct keeper *k) {
             struct attempt *a = list_entry(it, struct attempt, in_task);
             keeper__hold_stream(k, &a->out[0]);
             keeper__hold_stream(k, &a->out[1]);
+            keeper__hold_process(k, a, a->pidfd.ready ? a->pidfd.fd : a->pidfd_awaiting);
         }
     }
     tell(k, HOLD_SYNC, "", -1);

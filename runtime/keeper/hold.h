@@ -8,7 +8,7 @@
  *   anchor -> keeper   FAREWELL        it ends on purpose: start no other one
  *
  * Nothing is ever handed back: a FIFO has a name, which finds the same pipe as long as anybody has
- * it open.
+ * it open; of a pidfd the anchor itself writes the exit record when no keeper is there to do it.
  */
 #ifndef ORLOP_KEEPER_HOLD_H
 #define ORLOP_KEEPER_HOLD_H
@@ -17,6 +17,9 @@
 
 enum hold_op { HOLD_UNSET, HOLD_HOLD, HOLD_DROP, HOLD_SYNC, HOLD_FAREWELL };
 enum { HOLD_NAME_MAX = 120, HOLD_MAGIC = 0x3148524f /* "ORH1" */ };
+
+#define HOLD_PROCESS                                                                               \
+    ".pid" /* how the name of a pidfd ends; FIFOs are ATTEMPT.out and ATTEMPT.err */
 
 struct hold_record {
     uint32_t magic;

@@ -216,6 +216,7 @@ void keeper__watch(struct keeper *k, struct attempt *a, int pidfd); /* TAKES */
 void keeper__attempt_ended(struct keeper *k, struct attempt *a, const struct record_exit *how);
 void keeper__end_unknown(struct keeper *k, struct attempt *a); /* records that nobody knows how */
 void keeper__read_exits(struct keeper *k);
+void keeper__await_record(struct keeper *k, struct attempt *a); /* it is gone: unknown, or not? */
 void keeper__await_turn(struct keeper *k); /* every AWAIT_TICK_MS while k->awaiting is not empty */
 enum { AWAIT_TICK_MS = 10 };
 
@@ -246,10 +247,12 @@ void keeper__streams_close(struct keeper *k, struct attempt *a);
 must_use int keeper__fifo_mount(const struct paths *p, struct err *err);
 void keeper__fifo_unmount(const struct paths *p);
 
-/* hold.c: the anchor holds the FIFOs too. */
+/* hold.c: the anchor holds the FIFOs and the pidfd too. */
 must_use int keeper__hold_listen(struct keeper *k, struct err *err);
 void keeper__hold_stream(struct keeper *k, struct stream *s);
 void keeper__hold_drop(struct keeper *k, struct stream *s);
+void keeper__hold_process(struct keeper *k, struct attempt *a, int pidfd);
+void keeper__hold_drop_process(struct keeper *k, struct attempt *a);
 void keeper__hold_turn(struct keeper *k); /* no anchor: start one */
 
 /* recover.c */

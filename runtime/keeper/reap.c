@@ -2,6 +2,7 @@
 #include "reap.h"
 
 #include <errno.h>
+#include <sys/ioctl.h>
 
 #include "runtime/base/clock.h"
 
@@ -32,6 +33,22 @@ int reap_record(const struct records *r, const struct reaped *dead, struct recor
     reap_plain(dead->pid);
     if (ret) *ret = rec;
     return 0;
+}
+
+struct pidfd_exit_info { /* struct pidfd_info of kernel 6.15, first published size */
+    uint64_t mask;
+    uint64_t cgroup;
+    uint32_t ids[11];
+    int32_t exit_code;
+};
+#define PIDFD_EXIT_INFO _IOC(_IOC_READ | _IOC_WRITE, 0xff, 11, sizeof(struct pidfd_exit_info))
+#define PIDFD_EXIT_MASK UINT64_C(8)
+
+bool reap_ask(int pidfd, int *ret_wait_status) {
+    struct pidfd_exit_info info = {.mask = PIDFD_EXIT_MASK};
+    if (ioctl(pidfd, PIDFD_EXIT_INFO, &info) < 0 || !(info.mask & PIDFD_EXIT_MASK)) return false;
+    *ret_wait_status = info.exit_code;
+    return true;
 }
 
 void reap_plain(pid_t pid) {

@@ -30,6 +30,10 @@ must_use int reap_look(idtype_t type, id_t id, struct reaped *ret);
 must_use int reap_record(const struct records *r, const struct reaped *dead,
                          struct record_exit *ret);
 
+/* The wait status of a process that was reaped by whomever: kernels from 6.15 on tell it to who holds
+ * a pidfd. False: it was not reaped yet, or the kernel is older. */
+bool reap_ask(int pidfd, int *ret_wait_status);
+
 /* Reap without a record: our own roles, exec'ed processes. */
 void reap_plain(pid_t pid);
 

@@ -2,8 +2,9 @@
 /* What a new keeper finds: records of the one before it, sandboxes that live, FIFOs with bytes.
  *
  * The order matters. Pidfds are opened before the exit records are read: a process that was already
- * reaped when its pidfd was asked for has its record written by then. A pid counts only with the
- * start ticks and the boot id that were recorded for it.
+ * reaped when its pidfd was asked for has its record written by then, or the anchor is about to write
+ * it (held.c) and it is waited for. A pid counts only with the start ticks and the boot id that were
+ * recorded for it.
  */
 #include <errno.h>
 #include <string.h>
@@ -83,6 +84,10 @@ static void find_streams(struct recovery *v, struct attempt *a) {
 static void adopt_or_end(struct recovery *v, struct attempt *a) {
     int pidfd = a->pidfd_awaiting;
     a->pidfd_awaiting = -1;
+    if (pidfd < 0 && a->start.boot_hash == v->k->records.boot_hash) {
+        keeper__await_record(v->k, a);
+        return;
+    }
     if (pidfd < 0) {
         keeper__end_unknown(v->k, a);
         return;

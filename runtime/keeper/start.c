@@ -105,6 +105,7 @@ static void adopt_child(struct keeper *k, struct attempt *a, struct container_pr
     } else {
         keeper__hold_stream(k, &a->out[0]);
         keeper__hold_stream(k, &a->out[1]);
+        keeper__hold_process(k, a, p->pidfd);
         (void) !write(p->go_fd, "g", 1); /* EPIPE: the child has failed, its report says why */
     }
     fd_close(&p->go_fd);

@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "keeper.h"
@@ -21,16 +20,7 @@
 #include "runtime/base/mem.h"
 #include "runtime/base/sys.h"
 
-enum { UNREAPED_MAX_MS = 10000 };
-
-struct pidfd_exit_info { /* struct pidfd_info of kernel 6.15, first published size */
-    uint64_t mask;
-    uint64_t cgroup;
-    uint32_t ids[11];
-    int32_t exit_code;
-};
-#define PIDFD_EXIT_INFO _IOC(_IOC_READ | _IOC_WRITE, 0xff, 11, sizeof(struct pidfd_exit_info))
-#define PIDFD_EXIT_MASK UINT64_C(8)
+enum { UNREAPED_MAX_MS = 10000, UNRECORDED_MAX_MS = 500 };
 
 static void answer_closers(struct task *t) {
     for (size_t i = 0; i < KEEPER_CLOSE_WAITERS_MAX; i++) {
@@ -68,6 +58,7 @@ void keeper__attempt_ended(struct keeper *k, struct attempt *a, const struct rec
     loop_remove(&k->loop, &a->status);
     list_del(&a->in_awaiting);
     fd_close(&a->pidfd_awaiting);
+    keeper__hold_drop_process(k, a);
     keeper__streams_finish(k, a); /* before the event: who follows the log ends with it */
     keeper__answer_starter(a);
     announce(k, a);
@@ -138,13 +129,12 @@ static void own_child_ended(struct keeper *k, struct attempt *a, const struct re
 static void adopted_ended(struct keeper *k, struct attempt *a) {
     int pidfd = pidfd_of(a);
     bool reaped = sys_pidfd_send_signal(pidfd, 0) == -ESRCH;
-    struct pidfd_exit_info info = {.mask = PIDFD_EXIT_MASK};
-    bool told =
-        reaped && ioctl(pidfd, PIDFD_EXIT_INFO, &info) == 0 && (info.mask & PIDFD_EXIT_MASK);
+    int status = 0;
+    bool told = reaped && reap_ask(pidfd, &status);
     keeper__read_exits(k); /* after the look: whoever reaped had written its record before */
     if (a->state == ATTEMPT_ENDED) return;
     if (told)
-        record_and_end(k, a, true, info.exit_code);
+        record_and_end(k, a, true, status);
     else if (reaped ||
              (!list_empty(&a->in_awaiting) && k->now_ms - a->awaiting_since_ms > UNREAPED_MAX_MS))
         record_and_end(k, a, false, 0);
@@ -177,6 +167,16 @@ void keeper__watch(struct keeper *k, struct attempt *a, int pidfd) {
     await(k, a);
 }
 
+void keeper__await_record(struct keeper *k, struct attempt *a) {
+    await(k, a);
+}
+
+static void await_record(struct keeper *k, struct attempt *a) {
+    keeper__read_exits(k);
+    if (a->state != ATTEMPT_ENDED && k->now_ms - a->awaiting_since_ms > UNRECORDED_MAX_MS)
+        keeper__end_unknown(k, a);
+}
+
 void keeper__await_turn(struct keeper *k) {
     struct list todo; /* one end may bring others along: never hold a pointer to the next one */
     list_init(&todo);
@@ -190,12 +190,20 @@ void keeper__await_turn(struct keeper *k) {
         list_del(&a->in_awaiting);
         list_add_tail(&k->awaiting, &a->in_awaiting);
         struct pollfd p = {.fd = a->pidfd_awaiting, .events = POLLIN};
-        if (poll(&p, 1, 0) == 1) try_end(k, a);
+        if (a->pidfd_awaiting < 0)
+            await_record(k, a);
+        else if (poll(&p, 1, 0) == 1)
+            try_end(k, a);
     }
 }
 
+static int send(const struct attempt *a, int signal) {
+    int pidfd = pidfd_of(a); /* -1: it has ended, its record is awaited */
+    return pidfd < 0 ? -ESRCH : sys_pidfd_send_signal(pidfd, signal);
+}
+
 static void kill_attempt(const struct attempt *a) {
-    int r = sys_pidfd_send_signal(pidfd_of(a), SIGKILL);
+    int r = send(a, SIGKILL);
     if (r < 0 && r != -ESRCH)
         log_warn("attempt.kill", "task=%s err=\"%s\"", a->task->id, err_text(r));
 }
@@ -238,7 +246,7 @@ void keeper__signal(struct keeper *k, struct peer *p, const Orlop__KeeperRequest
     const Orlop__KeeperSignal *s = req->signal;
     struct task *t = keeper__task_find(k, s->task);
     struct attempt *a = t ? keeper__attempt_find(t, s->boot, s->attempt) : NULL;
-    int r = a && a->state != ATTEMPT_ENDED ? sys_pidfd_send_signal(pidfd_of(a), s->signal) : -ESRCH;
+    int r = a && a->state != ATTEMPT_ENDED ? send(a, s->signal) : -ESRCH;
     if (r < 0)
         keeper__send_failed(p, req->id, r, "signal", r == -ESRCH ? "it has ended" : err_text(r));
     else

@@ -102,6 +102,24 @@ void node_kill_keeper(struct node *n) {
     node_connect(n);
 }
 
+static bool settled(struct node *n) {
+    char path[PATHS_FULL_MAX], want[96];
+    auto_free char *text = NULL;
+    pid_t anchor = fd_lock_holder(paths_run(&n->paths, "anchor.lock", path));
+    pid_t keeper = fd_lock_holder(paths_run(&n->paths, "keeper.lock", path));
+    paths_run(&n->paths, "logs/keeper.log", path);
+    if (!anchor || !keeper || fd_read_file(AT_FDCWD, path, 64 << 20, &text, NULL) < 0) return false;
+    n->anchor = anchor;
+    snprintf(want, sizeof want, "anchor=%d keeper=%d ", (int) anchor, (int) keeper);
+    return strstr(text, want) != NULL;
+}
+
+void node_settle(struct node *n) {
+    for (int64_t end = clock_mono_ms() + DEADLINE_MS; clock_mono_ms() < end; wait_a_moment())
+        if (settled(n)) return;
+    die("anchor and keeper do not come together");
+}
+
 static void collect(struct node *n, const Orlop__KeeperMessage *m) {
     if (m->what_case != ORLOP__KEEPER_MESSAGE__WHAT_EXITED || n->n_exits >= array_len(n->exits))
         return;

@@ -211,16 +211,6 @@ static bool is_zombie(pid_t pid) {
     return fd_read_file(AT_FDCWD, path, 4096, &stat, NULL) == 0 && strstr(stat, ") Z ");
 }
 
-static void wait_connected(const struct node *n) {
-    char path[PATHS_FULL_MAX];
-    for (bool found = false; !found; (void) poll(NULL, 0, 1)) {
-        auto_free char *text = NULL;
-        paths_run(&n->paths, "logs/keeper.log", path);
-        found = fd_read_file(AT_FDCWD, path, 1 << 20, &text, NULL) == 0 &&
-                strstr(text, "anchor.connected");
-    }
-}
-
 /* What has been started and ends while keeper and anchor are both away is lost to no one, as long as
  * the keeper has named it: the anchor finds the words of a dead keeper in its socket. */
 static void test_anchor_takes_the_last_words_of_a_dead_keeper(void **state) {
@@ -232,7 +222,7 @@ static void test_anchor_takes_the_last_words_of_a_dead_keeper(void **state) {
     char script[256], task[32];
     node_start(&n);
     pid_t keeper = node_keeper(&n);
-    wait_connected(&n);
+    node_settle(&n);
     kill(n.anchor, SIGSTOP);
     assert_int_equal(waitpid(n.anchor, NULL, WUNTRACED), n.anchor);
     snprintf(script, sizeof script,
