@@ -200,6 +200,7 @@ static int open_store(struct agent *a, const char *node, struct err *err) {
         log_warn("store.torn",
                  "bytes=%llu what=\"the last write was cut short by a power loss and is undone\"",
                  (unsigned long long) i->torn_bytes);
+    if (*i->damage) log_warn("store.damage", "what=\"%s\"", i->damage);
     r = writer_new(a->loop, a->store, on_writer_fatal, a, &a->writer);
     return r < 0 ? err_set(err, r, "store") : 0;
 }

@@ -15,7 +15,8 @@
 #include "runtime/base/mem.h"
 
 enum { REWRITE_MIN_BYTES = 1 << 20, REWRITE_FACTOR = 4 };
-static const char log_name[] = "log", attempts_name[] = "attempts";
+static const char log_name[] = "log", attempts_name[] = "attempts",
+                  attempts_aside[] = "attempts.damaged";
 
 struct astore {
     struct store_tables t;
@@ -75,11 +76,18 @@ static int load_attempt(void *ctx, const uint8_t *data, size_t len, struct err *
 
 /* The file is worth nothing beyond this boot's numbers, and the keeper has those too. */
 static int open_attempts(struct astore *s, struct err *err) {
+    struct astore_info *i = &s->t.info;
+    struct err why = {0};
     uint64_t torn;
-    int r = storelog_open(&s->attempts, s->dirfd, attempts_name, load_attempt, s, &torn, err);
-    if (r != -EBADMSG) return r;
-    if (unlinkat(s->dirfd, attempts_name, 0) < 0)
-        return err_set(err, -errno, "remove %s", attempts_name);
+    int r = storelog_open(&s->attempts, s->dirfd, attempts_name, load_attempt, s, &torn, &why);
+    if (r == 0 && torn)
+        snprintf(i->damage, sizeof i->damage, "%s: the last note was cut short and is undone",
+                 attempts_name);
+    if (r != -EBADMSG) return r < 0 ? err_say(err, r, "%s", why.text) : 0;
+    if (renameat(s->dirfd, attempts_name, s->dirfd, attempts_aside) < 0)
+        return err_set(err, -errno, "put %s aside", attempts_name);
+    snprintf(i->damage, sizeof i->damage, "%.160s: kept aside as %s; counts of restarts begin anew",
+             why.text, attempts_aside);
     return storelog_open(&s->attempts, s->dirfd, attempts_name, load_attempt, s, &torn, err);
 }
 

@@ -29,7 +29,8 @@ enum {
     ASTORE_ID_BYTES = 16,
     ASTORE_BOOT_ID_MAX = 64,
     ASTORE_BYTES_MAX = 64 << 20,
-    ASTORE_NODE_MAX = 64
+    ASTORE_NODE_MAX = 64,
+    ASTORE_DAMAGE_MAX = 256
 };
 
 /* What the attempts file knows of a task: the last attempt, in whatever boot. */
@@ -69,7 +70,8 @@ struct astore_info {
     bool new_boot; /* this astore_open raised it */
     char boot_id[ASTORE_BOOT_ID_MAX];
     uint64_t inc, idx;
-    uint64_t torn_bytes; /* cut off at open: a write that a power loss cut short */
+    uint64_t torn_bytes;            /* undone at open: a write that a power loss cut short */
+    char damage[ASTORE_DAMAGE_MAX]; /* what was put aside at open, a sentence; "" = nothing */
 };
 
 /* Open DIR (made if missing) in the boot BOOT_ID, under the name NODE; the raised boot number is on

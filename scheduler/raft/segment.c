@@ -5,9 +5,11 @@
 #include <stdbool.h>
 #include <string.h>
 
-enum { WORD = 8, FORMAT = 1, SECTOR = 512, SUMS = 8, HEAD_MIN = 24, ENTRY = 16, SIZE_AT = 12 };
+#include "runtime/base/torn.h"
 
-static uint32_t crc(const uint8_t *p, size_t n) {
+enum { WORD = 8, FORMAT = 1, SUMS = 8, HEAD_MIN = 24, ENTRY = 16, SIZE_AT = 12 };
+
+uint32_t segment_crc(const uint8_t *p, size_t n) {
     /* CRC-32 as raft has it: 0x04c11db7, highest bit first, from 0; four bits at a time. */
     static const uint32_t step[16] = {
         0x00000000, 0x04c11db7, 0x09823b6e, 0x0d4326d9, 0x130476dc, 0x17c56b6b,
@@ -35,12 +37,6 @@ static uint32_t half_at(const uint8_t *p) {
     return v;
 }
 
-static bool is_zero(const uint8_t *p, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        if (p[i]) return false;
-    return true;
-}
-
 struct span {
     const uint8_t *data;
     size_t size;
@@ -59,7 +55,7 @@ static bool head_ok(const struct span *s, size_t at, size_t *ret_size, uint64_t 
     size_t head = head_size(s, at);
     uint64_t n = word_at(s->data + at + SUMS);
     if (head > s->size - at || n != (head - SUMS - WORD) / ENTRY) return false;
-    if (crc(s->data + at + SUMS, head - SUMS) != half_at(s->data + at)) return false;
+    if (segment_crc(s->data + at + SUMS, head - SUMS) != half_at(s->data + at)) return false;
     size_t sum = head;
     for (uint64_t i = 0; i < n; i++)
         sum += half_at(s->data + at + SUMS + WORD + i * ENTRY + SIZE_AT);
@@ -73,24 +69,14 @@ static size_t batch_at(const struct span *s, size_t at, uint64_t *ret_n) {
     size_t size;
     if (!head_ok(s, at, &size, ret_n) || size > s->size - at) return 0;
     size_t head = head_size(s, at);
-    return crc(s->data + at + head, size - head) == half_at(s->data + at + SUMS / 2) ? size : 0;
+    return segment_crc(s->data + at + head, size - head) == half_at(s->data + at + SUMS / 2) ? size
+                                                                                             : 0;
 }
 
 static bool any_batch_after(const struct span *s, size_t at) {
     uint64_t n;
     for (at += WORD; at < s->size; at += WORD)
         if (batch_at(s, at, &n)) return true;
-    return false;
-}
-
-/* Is one of the sectors that FROM up to TO lie in missing, that is, still zero there? */
-static bool lacks_a_sector(const struct span *s, size_t from, size_t to) {
-    while (from < to) {
-        size_t end = (from / SECTOR + 1) * SECTOR;
-        if (end > to) end = to;
-        if (is_zero(s->data + from, end - from)) return true;
-        from = end;
-    }
     return false;
 }
 
@@ -101,7 +87,7 @@ static enum segment_end judge(const struct span *s, size_t at) {
     if (any_batch_after(s, at)) return SEGMENT_DAMAGED;
     if (!head_ok(s, at, &size, &n)) size = at ? head_size(s, at) : WORD;
     if (size > s->size - at) return SEGMENT_CUT;
-    return lacks_a_sector(s, at, at + size) ? SEGMENT_TORN : SEGMENT_DAMAGED;
+    return torn_lacks_sector(s->data, at, at + size) ? SEGMENT_TORN : SEGMENT_DAMAGED;
 }
 
 static size_t trailing(const struct span *s, size_t from) {
@@ -132,5 +118,5 @@ int segment_check_meta(const uint8_t *data, size_t size) {
     enum { SUM_AT = 8, BODY_AT = 16, LENGTH_AT = 24, CONF_AT = 32 };
     if (size < CONF_AT || word_at(data) != FORMAT) return -EBADMSG;
     if (word_at(data + LENGTH_AT) != size - CONF_AT) return -EBADMSG;
-    return word_at(data + SUM_AT) == crc(data + BODY_AT, size - BODY_AT) ? 0 : -EBADMSG;
+    return word_at(data + SUM_AT) == segment_crc(data + BODY_AT, size - BODY_AT) ? 0 : -EBADMSG;
 }

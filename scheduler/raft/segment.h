@@ -38,6 +38,8 @@ struct segment {
 
 void segment_scan(const uint8_t *data, size_t size, struct segment *ret);
 
+uint32_t segment_crc(const uint8_t *data, size_t size); /* as raft sums */
+
 /* A snapshot's .meta: {u64 1, u64 crc of the rest, u64 index, u64 length, configuration}. */
 must_use int segment_check_meta(const uint8_t *data, size_t size);
 

@@ -234,62 +234,6 @@ static size_t log_size(void) {
     return (size_t) st.st_size;
 }
 
-static void test_store_torn_last_write_is_cut_off(void **state) {
-    (void) state;
-    struct astore *s = open_store("a");
-    set_inc(s, 1);
-    size_t before = log_size();
-    struct wanted m;
-    make_wanted(&m, s, 0, 5);
-    take(s, &m);
-    astore_free(s);
-    size_t after = log_size();
-    char path[128];
-    snprintf(path, sizeof path, "%s/log", dir);
-    auto_free char *whole = NULL;
-    assert_int_equal(fd_read_file(AT_FDCWD, path, 1 << 20, &whole, NULL), 0);
-    for (size_t cut = before; cut < after; cut++) {
-        assert_int_equal(fd_replace_file(AT_FDCWD, path, whole, cut, 0600), 0);
-        s = open_store("a");
-        assert_int_equal(astore_info(s)->torn_bytes, cut - before);
-        assert_int_equal(astore_info(s)->idx, 0);
-        assert_int_equal(astore_info(s)->inc, 1);
-        set_inc(s, 2); /* goes on behind the cut */
-        astore_free(s);
-        s = open_store("a");
-        assert_int_equal(astore_info(s)->inc, 2);
-        astore_free(s);
-    }
-}
-
-static void test_store_damaged_middle_is_refused_by_name(void **state) {
-    (void) state;
-    struct astore *s = open_store("a");
-    set_inc(s, 1);
-    size_t middle = log_size();
-    struct wanted m;
-    make_wanted(&m, s, 0, 5);
-    take(s, &m);
-    set_inc(s, 2);
-    astore_free(s);
-    char path[128];
-    snprintf(path, sizeof path, "%s/log", dir);
-    auto_fd int fd = open(path, O_RDWR | O_CLOEXEC);
-    for (size_t at = middle; at < middle + 20; at++) {
-        char c;
-        assert_int_equal(pread(fd, &c, 1, (off_t) at), 1);
-        c ^= 0x20;
-        assert_int_equal(pwrite(fd, &c, 1, (off_t) at), 1);
-        struct err err = {0};
-        struct astore *bad = NULL;
-        assert_int_equal(astore_open(dir, "a", "n1", &bad, &err), -EBADMSG);
-        assert_null(bad);
-        assert_non_null(strstr(err.text, "log is damaged at byte"));
-        c ^= 0x20;
-        assert_int_equal(pwrite(fd, &c, 1, (off_t) at), 1);
-    }
-}
-
 static void test_store_log_is_rewritten_and_stays_small(void **state) {
     (void) state;
     struct astore *s = open_store("a");
@@ -369,8 +313,6 @@ int main(void) {
         T(test_store_wanted_survives_with_its_version),
         T(test_store_check_refuses_old_foreign_and_gapped_sets),
         T(test_store_end_and_attempts_survive),
-        T(test_store_torn_last_write_is_cut_off),
-        T(test_store_damaged_middle_is_refused_by_name),
         T(test_store_log_is_rewritten_and_stays_small),
         T(test_store_failed_write_is_staged_again),
         T(test_store_nth_allocation_fails_cleanly),
