@@ -112,6 +112,7 @@ static int rfc3339(const char *s, int64_t *ret_ns) {
     t.tm_year -= 1900;
     t.tm_mon--;
     time_t sec = local ? mktime(&t) : timegm(&t);
+    if (sec > MOST * 2) return -EINVAL;
     *ret_ns = ((int64_t) sec - east) * SECOND + fraction;
     return 0;
 }

@@ -76,7 +76,7 @@ char *arena_strdup(struct arena *a, const char *s) {
     return arena_strndup(a, s, strlen(s));
 }
 
-static bool strings_ok(const ProtobufCMessage *m);
+static bool message_ok(const ProtobufCMessage *m);
 
 static bool value_ok(const ProtobufCFieldDescriptor *f, const void *value) {
     if (f->type == PROTOBUF_C_TYPE_STRING) {
@@ -85,14 +85,18 @@ static bool value_ok(const ProtobufCFieldDescriptor *f, const void *value) {
     }
     if (f->type == PROTOBUF_C_TYPE_MESSAGE) {
         const ProtobufCMessage *sub = *(const ProtobufCMessage *const *) value;
-        return !sub || strings_ok(sub);
+        return !sub || message_ok(sub);
     }
     return true;
 }
 
-/* No message type of ours is recursive, so neither is this beyond the depth of the schema. */
-static bool strings_ok(const ProtobufCMessage *m) {
+/* No message type of ours is recursive, so neither is this beyond the depth of the schema. A field
+ * of number 0, which protobuf-c takes when it is written in more bytes than needed, is packed into
+ * bytes that nobody can read: an entry of the log would be one that does nothing. */
+static bool message_ok(const ProtobufCMessage *m) {
     const char *base = (const char *) m;
+    for (unsigned i = 0; i < m->n_unknown_fields; i++)
+        if (m->unknown_fields[i].tag == 0) return false;
     for (unsigned i = 0; i < m->descriptor->n_fields; i++) {
         const ProtobufCFieldDescriptor *f = &m->descriptor->fields[i];
         const char *at = base + f->offset;
@@ -118,7 +122,7 @@ static bool strings_ok(const ProtobufCMessage *m) {
 void *arena_unpack(struct arena *a, const ProtobufCMessageDescriptor *desc, const void *data,
                    size_t len) {
     ProtobufCMessage *m = protobuf_c_message_unpack(desc, &a->allocator, len, data);
-    return m && strings_ok(m) ? m : NULL;
+    return m && message_ok(m) ? m : NULL;
 }
 
 void *arena_copy(struct arena *a, const ProtobufCMessage *m) {

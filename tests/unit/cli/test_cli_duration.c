@@ -69,6 +69,7 @@ static void test_time_parse(void **state) {
         {"2023-11-14", 1699920000 * SEC, 0},
         {"60000000m", 0, -ERANGE},
         {"2023-13-14", 0, -EINVAL},
+        {"3026-01-02", 0, -EINVAL}, /* its nanoseconds are no int64 */
         {"2023-11-14T25:00", 0, -EINVAL},
         {"2023-11-14T22:13:20X", 0, -EINVAL},
         {"2023-11", 0, -EINVAL},

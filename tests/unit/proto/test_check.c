@@ -8,6 +8,7 @@
 #include <cmocka.h>
 #include <errno.h>
 
+#include "proto/arena.h"
 #include "proto/check.h"
 #include "runtime/base/mem.h"
 #include "runtime/base/str.h"
@@ -273,8 +274,20 @@ static void test_check_statuses_refuses_what_is_out_of_range(void **state) {
     assert_int_equal(check_statuses(list, CHECK_REPORT_TASKS_MAX + 1, &err), -EINVAL);
 }
 
+/* protobuf-c reads it and writes it so that it cannot read it any more. */
+static void test_unpack_refuses_a_field_of_number_0(void **state) {
+    (void) state;
+    static const uint8_t sound[] = {0xf8, 0x7f, 0x01}, zero[] = {0x80, 0x00, 0x01};
+    struct arena a;
+    arena_init(&a, 4096);
+    assert_non_null(arena_unpack(&a, &orlop__app__descriptor, sound, sizeof sound));
+    assert_null(arena_unpack(&a, &orlop__app__descriptor, zero, sizeof zero));
+    arena_fini(&a);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_unpack_refuses_a_field_of_number_0),
         cmocka_unit_test(test_check_app_accepts_a_sound_one),
         cmocka_unit_test(test_check_app_refuses_with_a_sentence),
         cmocka_unit_test(test_check_words),
