@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* An image's /etc/passwd (which stands for /etc/group, too), and the user it was started with: the
- * first line of the input. What is found obeys the limits; digits are never looked up as a name. */
+ * first line of the input. What is found obeys the limits; digits are never looked up as a name. The
+ * same bytes as what the kernel shows in /proc: mounts of cgroups, limits. */
 #include <fcntl.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -10,6 +11,9 @@
 #include <unistd.h>
 
 #include "runtime/base/fd.h"
+#include "runtime/base/mem.h"
+#include "runtime/container/cgroup_tree.h"
+#include "runtime/container/limits.h"
 #include "runtime/container/user.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -29,7 +33,19 @@ static int make_root(void) {
     return root;
 }
 
+static void proc(const uint8_t *data, size_t size) {
+    auto_free char *text = mem_strndup((const char *) data, size);
+    struct rlimit limits[RLIM_NLIMITS];
+    struct cgroup_forest f;
+    if (!text) return;
+    (void) !limits_parse(text, limits);
+    cgroup__parse_mountinfo(text, &f);
+    for (size_t i = 0; i < f.n_v1; i++) ensure(memchr(f.v1[i].path, 0, sizeof f.v1[i].path));
+    (void) cgroup__v1_with(&f, "memory");
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    proc(data, size);
     static int root = -1;
     if (root < 0) root = make_root();
     const uint8_t *end = size ? memchr(data, '\n', size) : NULL;
