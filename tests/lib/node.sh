@@ -9,6 +9,7 @@
 set -u
 export LC_ALL=C
 test_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+. "$test_root/tests/lib/expect.sh"
 ORLOP_BUILD=${ORLOP_BUILD:-$test_root/build/release}
 images=${ORLOP_TEST_IMAGES:-$test_root/deploy/images/out}
 
@@ -29,35 +30,10 @@ export ASAN_OPTIONS=detect_leaks=1:handle_abort=1:$report UBSAN_OPTIONS=print_st
 "$test_root/tests/check/leftovers" save "$saved"
 
 orlop() { "$ORLOP_BUILD/cli/orlop" "$@"; }
-fail() {
-    echo "FAILED: $*"
-    exit 1
-}
-
 node_start() { orlop dev --detach || { node_logs; fail "orlop dev --detach"; }; }
 node_stop() { orlop dev --stop || fail "orlop dev --stop"; }
 node_logs() { tail -n 30 "$ORLOP_RUN_DIR"/logs/*.log 2>/dev/null; }
 
-# wait_until SECONDS COMMAND...: the deadline is only there so that a failure ends; nothing measures it.
-wait_until() {
-    local deadline=$((SECONDS + $1))
-    shift
-    until "$@" >/dev/null 2>&1; do
-        [ $SECONDS -lt $deadline ] || return 1
-        read -rt 0.05 <> <(:) || true
-    done
-}
-# expect NAME EXPECTED ACTUAL
-expect() { [ "$2" = "$3" ] || fail "$1: expected '$2', got '$3'"; }
-# expect_match NAME PATTERN ACTUAL (extended regular expression)
-expect_match() { printf '%s' "$3" | grep -Eq -- "$2" || fail "$1: expected something like '$2', got '$3'"; }
-# expect_code CODE COMMAND...: also keeps stdout and stderr in $out
-expect_code() {
-    local want=$1 code=0
-    shift
-    out=$("$@" 2>&1) || code=$?
-    [ "$code" = "$want" ] || fail "$*: expected exit code $want, got $code: $out"
-}
 import() { for i in "$@"; do orlop image import "$images/$i.tar" "$i" >/dev/null || fail "import $i"; done; }
 
 at_end() {

@@ -22,8 +22,6 @@
 #include "runtime/net/attach.h"
 #include "runtime/net/netlink.h"
 
-enum { CONNECT_MS = 3000 };
-
 _Noreturn static void broken(const char *what, int code) {
     fprintf(stderr, "set-up: %s: %s\n", what, strerror(code < 0 ? -code : code));
     exit(99);
@@ -290,7 +288,7 @@ static int finish_connect(int fd) {
     struct pollfd p = {.fd = fd, .events = POLLOUT};
     int code = 0;
     socklen_t n = sizeof code;
-    if (poll(&p, 1, CONNECT_MS) == 0) return -ETIMEDOUT;
+    if (poll(&p, 1, WORLD_PATIENCE_MS) == 0) return -ETIMEDOUT;
     if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &n) < 0) return -errno;
     return -code;
 }
@@ -320,6 +318,11 @@ int world_connect_from(int netns, int type, uint32_t source, uint32_t to, uint16
 
 int world_connect(int netns, int type, uint32_t to, uint16_t port) {
     return world_connect_from(netns, type, 0, to, port);
+}
+
+bool world_await(int fd) {
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    return poll(&p, 1, WORLD_PATIENCE_MS) > 0;
 }
 
 bool world_take(int fd, int type, uint32_t *ret_from, int *ret_fd) {

@@ -43,8 +43,11 @@ void world_delete_addresses(const char *name);
 
 int world_listen(int netns, int type, uint16_t port);
 /* Connect from NETNS (and bound to SOURCE unless 0). The socket, or negative errno. */
+enum { WORLD_PATIENCE_MS = 3000 }; /* what is dropped has not come by then */
 int world_connect_from(int netns, int type, uint32_t source, uint32_t address, uint16_t port);
 int world_connect(int netns, int type, uint32_t address, uint16_t port);
+/* Something can be read from FD, now or soon. */
+bool world_await(int fd);
 /* Take the connection or datagram that waits at listener FD: true and who it is from. TCP: the
  * accepted socket in *ret_fd (NULL = close it). */
 bool world_take(int fd, int type, uint32_t *ret_from, int *ret_fd);
