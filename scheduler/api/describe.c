@@ -136,8 +136,13 @@ struct census {
     bool hopeless;
 };
 
+/* Its slot is no longer wanted, though it may not have been told yet. */
+static bool is_surplus(const struct task *t) {
+    return t->slot > rule_replicas(t->service);
+}
+
 static bool hopeless(const struct task *t) {
-    if (!rule_current(t) || t->want != ORLOP__WANT__WANT_RUN) return false;
+    if (!rule_current(t) || is_surplus(t) || t->want != ORLOP__WANT__WANT_RUN) return false;
     if (t->status.state == ORLOP__TASK_STATE__COMPLETE) return false;
     if (!rule_final(t))
         return t->status.health == ORLOP__HEALTH__HEALTH_UNHEALTHY ||
@@ -158,7 +163,7 @@ static void count(struct census *c, const struct state *s, const struct task *t)
         c->restarts += st->restarts;
     }
     if (!rule_current(t) && !rule_final(t)) c->outdated++;
-    if (!rule_final(t) && t->want != ORLOP__WANT__WANT_RUN) c->under_way++;
+    if (!rule_final(t) && (t->want != ORLOP__WANT__WANT_RUN || is_surplus(t))) c->under_way++;
     bool fails = newest && hopeless(t);
     c->hopeless |= fails;
     if (newest && !rule_ready(t) && t->want == ORLOP__WANT__WANT_RUN &&
