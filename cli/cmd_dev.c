@@ -27,7 +27,7 @@ static const struct usage usage = {
 };
 
 struct dev {
-    bool detach, stop, keep;
+    bool detach, stop, keep, shutdown;
     uint32_t timeout_s;
 };
 
@@ -202,7 +202,7 @@ static int stop(struct cli *cli, const struct dev *d) {
         printf("orlop is not running%s\n", keeper ? "; its containers are" : "");
         return EXIT_OK;
     }
-    if (anchor && anchor_is_unit(holder))
+    if (anchor && !d->shutdown && anchor_is_unit(holder))
         return cli_fail(EXIT_FAILED,
                         "systemd runs orlop (pid %d, orlop.service) and would start it again; run: "
                         "systemctl stop orlop, and then 'orlop dev --stop' to end its containers",
@@ -220,6 +220,8 @@ int cmd_dev(struct cli *cli, int argc, char **argv) {
         {'d', "detach", NULL, OPT_FLAG, &d.detach, "return when it is ready"},
         {0, "stop", NULL, OPT_FLAG, &d.stop, "stop Orlop and all that it runs"},
         {0, "keep", NULL, OPT_FLAG, &d.keep, "with --stop: let the containers go on"},
+        {0, "shutdown", NULL, OPT_FLAG, &d.shutdown,
+         "with --stop: also what systemd would start again, as the machine goes down"},
         {'t', "timeout", "SECONDS", OPT_NUMBER, &d.timeout_s,
          "wait at most so long for the end (120)"},
         {0},
@@ -228,6 +230,8 @@ int cmd_dev(struct cli *cli, int argc, char **argv) {
     if (r) return args_exit(r);
     mem_free(args.operands);
     if (d.keep && !d.stop) return args_wrong(&usage, "--keep goes with --stop only");
+    if (d.shutdown && (!d.stop || d.keep))
+        return args_wrong(&usage, "--shutdown goes with --stop only");
     if (d.stop && d.detach) return args_wrong(&usage, "--stop and --detach exclude each other");
     r = cli_paths(cli);
     if (r) return r;

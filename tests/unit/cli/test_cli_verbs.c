@@ -148,6 +148,8 @@ static void test_refusals_have_their_code(void **state) {
     assert_int_equal(verb(r, "logs -p shop --since never"), EXIT_USAGE);
     assert_int_equal(verb(r, "exec -p shop -t web sh"), EXIT_USAGE);
     assert_int_equal(verb(r, "dev --keep"), EXIT_USAGE);
+    assert_int_equal(verb(r, "dev --shutdown"), EXIT_USAGE);
+    assert_int_equal(verb(r, "dev --stop --keep --shutdown"), EXIT_USAGE);
     assert_int_equal(verb(r, "node nope"), EXIT_USAGE);
     for (const struct verb *v = cli_verbs; v->name; v++) {
         char line[64];
