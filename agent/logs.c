@@ -2,7 +2,7 @@
 /* A request's life:
  *
  *     OPENING (pool: readers, tails) -> READING -> ENDED
- *                                        |  ^ writable, inotify, task changed, a log has appeared
+ *                                        |  ^ writable, log or task changed, a log has appeared
  *                                        v  |
  *                                       waiting for credit, or for more lines
  *
@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/logwatch.h"
 #include "api.pb-c.h"
 #include "proto/arena.h"
 #include "runtime/base/clock.h"
@@ -34,9 +35,8 @@ struct source { /* one task of a request */
     struct log_line head;
     bool has_head;
     bool done;
-    bool dry; /* all was read; the poll or a change of the task's state wakes it */
-    uv_poll_t poll;
-    bool polling;
+    bool dry; /* all was read; a change of the log or of the task's state wakes it */
+    struct logwatch_waiter waiter;
 };
 
 struct request {
@@ -63,6 +63,7 @@ struct logs {
     const struct logs_ops *ops;
     void *ctx;
     char state[PATHS_MAX];
+    struct logwatch *watch;
     struct list requests, ready;
     size_t n_requests;
     uv_idle_t idle; /* active while a request is ready */
@@ -75,7 +76,9 @@ struct logs {
 };
 
 static void maybe_free_logs(struct logs *l) {
-    if (l->closing && l->idle_closed && list_empty(&l->requests)) mem_free(l);
+    if (!l->closing || !l->idle_closed || !list_empty(&l->requests)) return;
+    logwatch_close(l->watch);
+    mem_free(l);
 }
 
 static void maybe_free(struct request *q) {
@@ -91,29 +94,16 @@ static void maybe_free(struct request *q) {
     maybe_free_logs(l);
 }
 
-static void on_poll_closed(uv_handle_t *h) {
-    struct source *s = container_of((uv_poll_t *) h, struct source, poll);
-    s->request->handles--;
-    maybe_free(s->request);
-}
-
 static void on_timer_closed(uv_handle_t *h) {
     struct request *q = container_of((uv_timer_t *) h, struct request, timer);
     q->handles--;
     maybe_free(q);
 }
 
-static void stop_polling(struct source *s) {
-    if (!s->polling) return;
-    s->polling = false;
-    uv_poll_stop(&s->poll);
-    uv_close((uv_handle_t *) &s->poll, on_poll_closed);
-}
-
 static void source_done(struct source *s) {
     s->done = true;
     s->has_head = false;
-    stop_polling(s);
+    logwatch_forget(s->request->logs->watch, &s->waiter);
     log_reader_free(s->reader);
     s->reader = NULL;
 }
@@ -134,21 +124,26 @@ static void make_ready(struct request *q) {
     uv_idle_start(&q->logs->idle, on_idle);
 }
 
-static void on_inotify(uv_poll_t *h, int status, int events) {
-    (void) events;
-    struct source *s = container_of(h, struct source, poll);
-    if (status < 0) stop_polling(s);
+static void on_log_changed(struct logwatch_waiter *w) {
+    struct source *s = container_of(w, struct source, waiter);
     s->dry = false;
     make_ready(s->request);
 }
 
-static void start_polling(struct source *s) {
+/* What is written from now on wakes S: before it is found dry. */
+static int start_waiting(struct source *s) {
     struct request *q = s->request;
-    if (s->polling || !s->reader || !q->follow) return;
-    if (uv_poll_init(q->logs->loop, &s->poll, log_reader_fd(s->reader)) < 0) return;
-    q->handles++;
-    s->polling = true;
-    uv_poll_start(&s->poll, UV_READABLE, on_inotify);
+    if (s->waiter.dir || !s->reader || !q->follow) return 0;
+    int r = logwatch_wait(q->logs->watch, &s->waiter, log_reader_dir(s->reader), on_log_changed);
+    return r < 0 ? err_set(&q->err, r, "wait for the log of task %s", s->task) : 0;
+}
+
+static void finish(struct request *q, int error) {
+    q->finished = true;
+    if (error < 0)
+        bus_fail(q->stream, -error, "%s", q->err.code ? q->err.text : err_text(error));
+    else
+        bus_end(q->stream);
 }
 
 /* ---- opening ---- */
@@ -177,7 +172,12 @@ static void on_timer(uv_timer_t *t) {
         if (s->done || s->reader) continue;
         struct err err;
         if (open_reader(s, -1, &err) < 0 || !s->reader) missing = true;
-        start_polling(s);
+        int r = start_waiting(s);
+        if (r < 0) {
+            uv_timer_stop(t);
+            finish(q, r);
+            return;
+        }
     }
     make_ready(q);
     if (!missing) uv_timer_stop(t);
@@ -199,15 +199,15 @@ static void on_opened(uv_work_t *w, int status) {
         maybe_free(q);
         return;
     }
-    if (q->err.code) {
-        q->finished = true;
-        bus_fail(q->stream, -q->err.code, "%s", q->err.text);
-        return;
-    }
     bool missing = false;
-    for (size_t i = 0; i < q->n_sources; i++) {
-        start_polling(&q->sources[i]);
+    int r = q->err.code;
+    for (size_t i = 0; r == 0 && i < q->n_sources; i++) {
+        r = start_waiting(&q->sources[i]);
         missing |= !q->sources[i].reader;
+    }
+    if (r < 0) {
+        finish(q, r);
+        return;
     }
     if (missing) start_timer(q);
     make_ready(q);
@@ -227,7 +227,7 @@ static int advance(struct source *s) {
     int r = log_reader_next(s->reader, !live, &s->head, &q->err);
     if (r < 0) return r;
     s->has_head = r == 1;
-    s->dry = r == 0 && live && s->polling;
+    s->dry = r == 0 && live && s->waiter.dir;
     bool past = r == 1 && q->until && s->head.time_unix_ns >= q->until;
     if (past || (r == 0 && !live)) source_done(s);
     return 0;
@@ -284,14 +284,6 @@ static bool all_done(const struct request *q) {
     for (size_t i = 0; i < q->n_sources; i++)
         if (!q->sources[i].done) return false;
     return true;
-}
-
-static void finish(struct request *q, int error) {
-    q->finished = true;
-    if (error < 0)
-        bus_fail(q->stream, -error, "%s", q->err.code ? q->err.text : err_text(error));
-    else
-        bus_end(q->stream);
 }
 
 /* Whether it was sent, or there is nothing to send. */
@@ -444,7 +436,8 @@ int logs_new(uv_loop_t *loop, const char *state_dir, const struct logs_ops *ops,
     snprintf(l->state, sizeof l->state, "%s", state_dir);
     list_init(&l->requests);
     list_init(&l->ready);
-    int r = uv_idle_init(loop, &l->idle);
+    int r = logwatch_new(loop, &l->watch);
+    if (r == 0) r = uv_idle_init(loop, &l->idle);
     if (r < 0) {
         mem_free(l);
         return r;

@@ -2,7 +2,7 @@
 /* agent/logs.h - LOGS: the log files of this node's tasks as streams of batches.
  *
  * Role     LogsRequest.tasks -> a reader each (runtime/keeper/logfile.h), merged by time, sent as
- *          LogBatch; follows by inotify; ends when every task asked for has ended (without follow:
+ *          LogBatch; follows by inotify (logwatch.h); ends when every task asked for has ended (without follow:
  *          when all was read).
  * Thread   [loop]: small bounded reads, one batch a turn; [pool] to find the tails.
  * Owns     its streams, readers and handles.

@@ -16,7 +16,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -41,7 +40,7 @@ struct assembler {
 };
 
 struct log_reader {
-    int dir, inotify;
+    int dir;
     uint32_t number; /* 0: no file yet */
     int data, index;
     uint64_t size;  /* of data, as far as it is believed */
@@ -308,11 +307,6 @@ static int step(struct log_reader *r, struct log_line *ret) {
     return -EAGAIN;
 }
 
-static void drain_inotify(struct log_reader *r) {
-    char events[4096];
-    while (read(r->inotify, events, sizeof events) > 0) continue;
-}
-
 static bool in_a_line(const struct log_reader *r) {
     for (unsigned i = 0; i < 2; i++)
         if (r->lines[i].len > 0 && !r->lines[i].handed_out) return true;
@@ -327,7 +321,6 @@ int log_reader_next(struct log_reader *r, bool flush, struct log_line *ret, stru
         if (n == 0) continue;
         if (n != -EAGAIN) return err_set(err, n, "read the log");
         if (!asked) {
-            drain_inotify(r); /* before looking: what comes later wakes the caller again */
             asked = !refresh(r);
             continue;
         }
@@ -451,12 +444,6 @@ static int seek_tail(struct log_reader *r, int64_t tail) {
 static int set_up(struct log_reader *r, const char *dir, struct err *err) {
     r->dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (r->dir < 0) return err_set(err, -errno, "open %s", dir);
-    r->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-    if (r->inotify < 0) return err_set(err, -errno, "inotify");
-    char self[40]; /* the directory that is open, whatever its name means by now */
-    snprintf(self, sizeof self, "/proc/self/fd/%d", r->dir);
-    if (inotify_add_watch(r->inotify, self, IN_MODIFY | IN_CREATE | IN_MOVED_TO) < 0)
-        return err_set(err, -errno, "watch %s", dir);
     r->block = mem_alloc(BLOCK);
     return r->block ? 0 : err_set(err, -ENOMEM, "read %s", dir);
 }
@@ -465,7 +452,7 @@ int log_reader_open(const char *dir, int64_t since_unix_ns, int64_t tail, struct
                     struct err *err) {
     struct log_reader *r = mem_zalloc(sizeof *r);
     if (!r) return err_set(err, -ENOMEM, "read %s", dir);
-    r->dir = r->inotify = r->data = r->index = -1;
+    r->dir = r->data = r->index = -1;
     r->since = since_unix_ns > 0 ? since_unix_ns : INT64_MIN;
     int e = set_up(r, dir, err);
     if (e == 0 && tail >= 0) {
@@ -480,15 +467,14 @@ int log_reader_open(const char *dir, int64_t since_unix_ns, int64_t tail, struct
     return 0;
 }
 
-int log_reader_fd(const struct log_reader *r) {
-    return r->inotify;
+int log_reader_dir(const struct log_reader *r) {
+    return r->dir;
 }
 
 void log_reader_free(struct log_reader *r) {
     if (!r) return;
     close_files(r);
     fd_close(&r->dir);
-    fd_close(&r->inotify);
     mem_free(r->block);
     mem_free(r->lines[0].text);
     mem_free(r->lines[1].text);

@@ -50,13 +50,13 @@ must_use int log_reader_open(const char *dir, int64_t since_unix_ns, int64_t tai
 void log_reader_stop_here(struct log_reader *r);
 /* The next line. Per-stream order is exact; the two streams come in the order in which their
  * lines became whole. A line that a new attempt cut off is whole without a newline. 1 = a line;
- * 0 = nothing more for now (call again when log_reader_fd is readable); FLUSH: hand out an
+ * 0 = nothing more for now (call again when something in the directory has changed); FLUSH: hand out an
  * unfinished line as partial, the task has ended. Survives rotation; lines rotated away are
  * skipped. */
 must_use int log_reader_next(struct log_reader *r, bool flush, struct log_line *ret,
                              struct err *err);
-/* inotify fd for the directory, readable when something may have been added. */
-int log_reader_fd(const struct log_reader *r);
+/* The directory, to be watched: IN_MODIFY, IN_CREATE, IN_MOVED_TO. Stays the reader's. */
+int log_reader_dir(const struct log_reader *r);
 void log_reader_free(struct log_reader *r);
 
 #endif
