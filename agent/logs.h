@@ -20,7 +20,7 @@
 
 enum {
     LOGS_TASKS_MAX = 1024,
-    LOGS_STREAMS_MAX = 256,
+    LOGS_STREAMS_MAX = 1024, /* the scheduler lets fewer clients in; some read several */
     LOGS_BATCH_LINES = 256,
     LOGS_BATCH_BYTES = 256 * 1024,
 };

@@ -274,6 +274,7 @@ const struct store_ops sched_store_ops = {apply, snapshot, restore, leading};
 int sched_init(struct sched *s, uv_loop_t *loop, const struct paths *paths, struct err *err) {
     *s = (struct sched){.loop = loop, .paths = *paths};
     list_init(&s->waiting);
+    list_init(&s->log_readers);
     state_init(&s->state);
     state_observe(&s->state, observe, s);
     s->clock_offset_ms = clock_unix_ms() - clock_mono_ms();

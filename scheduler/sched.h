@@ -44,6 +44,10 @@ struct sched {
     struct map deleted; /* app -> idx (as a number) of its AppDelete, the last ones */
 
     struct list waiting; /* struct sched_waiter */
+
+    struct list log_readers; /* requests for logs, api/logs.c */
+    size_t n_log_readers;
+    size_t log_bytes; /* read from nodes, and not taken by the clients yet */
 };
 
 /* Told after entries were applied, once a turn. */

@@ -4,7 +4,8 @@
  * Role     one table: method -> request message -> handler. Reads are answered from the state,
  *          writes after they were applied, streams to nodes are relayed.
  * Thread   [loop].
- * Limits   API_BUDGET_BYTES a decoded request. The peer must be root or our own user.
+ * Limits   API_BUDGET_BYTES a decoded request; API_LOGS_MAX requests for logs at a time, API_LOGS_BYTES
+ *          that wait for their clients: then the slowest of them is ended. The peer must be root or our own user.
  */
 #ifndef ORLOP_SCHEDULER_API_H
 #define ORLOP_SCHEDULER_API_H
@@ -13,7 +14,7 @@
 #include "bus.pb-c.h"
 #include "scheduler/sched.h"
 
-enum { API_BUDGET_BYTES = 128 << 20 };
+enum { API_BUDGET_BYTES = 128 << 20, API_LOGS_MAX = 256, API_LOGS_BYTES = 32 << 20 };
 
 extern const struct bus_conn_ops api_conn_ops; /* ctx: struct sched */
 

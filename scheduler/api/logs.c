@@ -5,7 +5,8 @@
  * Each node's stream is in order of time; lines of several nodes are merged by time. A node that is
  * silent holds the others up for MERGE_MS when following, and until it speaks or ends otherwise.
  * Credit: a node's batch is acknowledged when its last line went to the client, so a slow client
- * stops the nodes and costs at most a window for each of them here. Follow: tasks that appear
+ * stops the nodes and costs at most a window for each of them here. If all of them together hold more
+ * than API_LOGS_BYTES, the one that holds most is ended with a sentence. Follow: tasks that appear
  * later, or whose node came back, get a stream of their own. End: when all nodes have ended (not
  * following), or the app is gone. Freed when every stream and the timer are closed. */
 #include <errno.h>
@@ -39,6 +40,9 @@ struct source {
 };
 
 struct logs {
+    struct list in_sched; /* log_readers */
+    size_t held;          /* of the scheduler's log_bytes */
+    bool dropped;
     struct sched_waiter waiter;
     struct sched *sched;
     struct bus_stream *client; /* NULL: gone */
@@ -53,7 +57,13 @@ struct logs {
 
 /* --- life ------------------------------------------------------------------------------------ */
 
+static void count_bytes(struct logs *l, ssize_t n) {
+    l->held += (size_t) n;
+    l->sched->log_bytes += (size_t) n;
+}
+
 static void free_batch(struct source *src, struct batch *b) {
+    count_bytes(src->logs, -(ssize_t) b->len);
     if (src->stream) bus_consumed(src->stream, b->len);
     list_del(&b->link);
     arena_fini(&b->arena);
@@ -72,7 +82,32 @@ static void free_if_over(struct logs *l) {
     for (size_t i = 0; map_next(&l->tasks, &i, NULL, &value);) mem_free(value);
     map_fini(&l->tasks);
     arena_fini(&l->arena);
+    list_del(&l->in_sched);
+    l->sched->n_log_readers--;
     mem_free(l);
+}
+
+/* Its nodes' streams are cancelled when the client's is closed; till then nothing is kept. */
+static void drop(struct logs *l) {
+    l->dropped = true;
+    list_each (it, &l->sources) {
+        struct source *src = list_entry(it, struct source, link);
+        list_each_safe (b, &src->batches) free_batch(src, list_entry(b, struct batch, link));
+    }
+    if (l->client)
+        bus_fail(l->client, -EBUSY,
+                 "the logs are read too slowly: there is room for %d MiB that wait to be read, and "
+                 "others read logs too",
+                 API_LOGS_BYTES >> 20);
+}
+
+static void keep_bounded(struct sched *s) {
+    struct logs *most = NULL;
+    list_each (it, &s->log_readers) {
+        struct logs *l = list_entry(it, struct logs, in_sched);
+        if (!most || l->held > most->held) most = l;
+    }
+    if (s->log_bytes > API_LOGS_BYTES && most) drop(most);
 }
 
 static void on_timer_closed(uv_handle_t *h) {
@@ -225,6 +260,7 @@ static void name_lines(struct logs *l, Orlop__LogBatch *m) {
 static void source_data(void *ctx, struct bus_stream *stream, const uint8_t *body, size_t len) {
     struct source *src = ctx;
     struct logs *l = src->logs;
+    if (l->dropped) return;
     struct batch *b = mem_zalloc(sizeof *b);
     if (b) {
         arena_init(&b->arena, BATCH_BUDGET);
@@ -239,9 +275,11 @@ static void source_data(void *ctx, struct bus_stream *stream, const uint8_t *bod
     }
     bus_stream_hold(stream);
     list_add_tail(&src->batches, &b->link);
+    count_bytes(l, (ssize_t) len);
     name_lines(l, b->m);
     if (!b->m->n_lines) free_batch(src, b);
     merge(l, false);
+    keep_bounded(l->sched);
 }
 
 static void source_end(void *ctx, struct bus_stream *stream) {
@@ -366,6 +404,11 @@ void api__logs(struct sched *s, struct bus_stream *stream, const ProtobufCMessag
         return;
     }
     if (!api__names_known(s, stream, r->app, r->services, r->n_services)) return;
+    if (s->n_log_readers >= API_LOGS_MAX) {
+        bus_fail(stream, -EBUSY, "%d clients read logs already, which is as many as there may be",
+                 API_LOGS_MAX);
+        return;
+    }
     struct logs *l = mem_zalloc(sizeof *l);
     if (l) arena_init(&l->arena, API_BUDGET_BYTES);
     if (l) l->req = arena_copy(&l->arena, req);
@@ -381,6 +424,8 @@ void api__logs(struct sched *s, struct bus_stream *stream, const ProtobufCMessag
     l->first = true;
     l->waiter.turn = turn;
     list_init(&l->sources);
+    list_add_tail(&s->log_readers, &l->in_sched);
+    s->n_log_readers++;
     sched_add_waiter(s, &l->waiter);
     bus_stream_accept(stream, &ops, l);
     int e = open_sources(l);
