@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "request.h"
@@ -25,8 +26,11 @@ void budget_fini(struct budget *b) {
     *b = (struct budget){0};
 }
 
+/* Wiped: a request may hold secrets, and every sandbox begins as a copy of this memory, with
+ * `init: true` for as long as it lives. */
 void budget_reset(struct budget *b) {
     enum { KEEP = 64 * 1024 };
+    explicit_bzero(b->memory, b->used < KEEP ? b->used : KEEP);
     if (b->used > KEEP) /* a rare large message must not stay in our memory for ever */
         (void) madvise(b->memory + KEEP, BUDGET_BYTES - KEEP, MADV_DONTNEED);
     b->used = 0;

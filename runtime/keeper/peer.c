@@ -2,6 +2,7 @@
 /* keeper.sock: who may connect, and what a packet is. Several agents may be connected (a new one
  * beside one that is about to end): all are served, and all hear of exits. */
 #include <errno.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -109,6 +110,7 @@ static void on_peer(struct loop_source *s, uint32_t events) {
         return;
     }
     one_request(k, p, (size_t) n, fds, n_fds);
+    explicit_bzero(k->packet, (size_t) n); /* as budget_reset does, and why */
     for (size_t i = 0; i < n_fds; i++) fd_close(&fds[i]);
 }
 

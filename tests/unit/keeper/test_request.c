@@ -92,6 +92,20 @@ static void test_start_good_is_accepted(void **state) {
     assert_int_equal(decode(0), -EINVAL);
 }
 
+/* Every sandbox begins as a copy of the keeper's memory: nothing of another's request is in it. */
+static void test_reset_wipes_what_was_decoded_r10(void **state) {
+    (void) state;
+    static char canary[] = "PASSWORD=canary-4711", *env[] = {canary};
+    good_spec();
+    spec.env = env;
+    spec.n_env = 1;
+    assert_int_equal(decode(1), 0);
+    size_t used = budget.used;
+    assert_non_null(memmem(budget.memory, used, canary, sizeof canary));
+    budget_reset(&budget);
+    assert_null(memmem(budget.memory, used, canary, sizeof canary));
+}
+
 static void test_start_bad_field_is_refused(void **state) {
     (void) state;
 #define BAD(change)                                                                                \
@@ -196,6 +210,7 @@ static int tear_down(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_start_good_is_accepted),
+        cmocka_unit_test(test_reset_wipes_what_was_decoded_r10),
         cmocka_unit_test(test_start_bad_field_is_refused),
         cmocka_unit_test(test_other_requests_are_checked),
         cmocka_unit_test(test_amplification_ends_at_the_budget),
