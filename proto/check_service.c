@@ -319,6 +319,33 @@ static int check_policy(const Orlop__Service *s, struct err *err) {
     return 0;
 }
 
+/* Beyond every machine there is: sums and multiples of what is accepted do not overflow. */
+static int check_amounts(const Orlop__Service *s, struct err *err) {
+    static const Orlop__Resources none = ORLOP__RESOURCES__INIT;
+    const Orlop__Resources *r = s->resources ? s->resources : &none;
+    const struct {
+        const char *what;
+        uint64_t amount, max;
+    } amounts[] = {
+        {"memory limit", r->memory_limit_bytes, UINT64_C(1) << 50},
+        {"memory reservation", r->memory_reservation_bytes, UINT64_C(1) << 50},
+        {"CPU limit in thousandths", r->cpu_limit_millis, 1000000000},
+        {"CPU reservation in thousandths", r->cpu_reservation_millis, 1000000000},
+        {"process limit", r->pids_limit, 1 << 22}, /* the kernel's own */
+        {"size of a log file", s->logging ? s->logging->max_size_bytes : 0, UINT64_C(1) << 44},
+    };
+    for (size_t i = 0; i < array_len(amounts); i++)
+        if (amounts[i].amount > amounts[i].max)
+            return err_say(err, -EINVAL, "%s %llu; at most %llu", amounts[i].what,
+                           (unsigned long long) amounts[i].amount,
+                           (unsigned long long) amounts[i].max);
+    for (size_t i = 0; i < s->n_mounts; i++)
+        if (s->mounts[i]->tmpfs_size_bytes > UINT64_C(1) << 50)
+            return err_say(err, -EINVAL, "tmpfs %s: size %llu", s->mounts[i]->target,
+                           (unsigned long long) s->mounts[i]->tmpfs_size_bytes);
+    return 0;
+}
+
 static int check_limits(const Orlop__Service *s, struct err *err) {
     const Orlop__Resources *r = s->resources;
     if (r && r->memory_limit_bytes && r->memory_reservation_bytes > r->memory_limit_bytes)
@@ -348,6 +375,7 @@ int check__service(const struct check_refs *refs, const Orlop__Service *s, struc
     if (!r) r = check_dependencies(refs, s, err);
     if (!r) r = check_health(s->healthcheck, err);
     if (!r) r = check_policy(s, err);
+    if (!r) r = check_amounts(s, err);
     if (!r) r = check_limits(s, err);
     return r;
 }

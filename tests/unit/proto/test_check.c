@@ -179,6 +179,9 @@ BREAK(secret_size, s->secret.data.len = 1 << 20)
 BREAK(health_test, s->test[0] = "SHELL")
 BREAK(health_time, s->health.interval_ms = UINT64_MAX)
 BREAK(reservation, (s->resources.memory_limit_bytes = 1, s->resources.memory_reservation_bytes = 2))
+BREAK(memory, s->resources.memory_reservation_bytes = UINT64_MAX)
+BREAK(cpu, s->resources.cpu_limit_millis = UINT64_MAX / 100000 + 1)
+BREAK(pids, s->resources.pids_limit = UINT64_C(1) << 32)
 BREAK(policy, s->restart.condition = 99)
 BREAK(env_name, s->env.key = "A=B")
 BREAK(working_dir, s->db.working_dir = "x")
@@ -224,6 +227,9 @@ static void test_check_app_refuses_with_a_sentence(void **state) {
         {health_test, "service db: healthcheck: test is"},
         {health_time, "service db: healthcheck: a time above a day"},
         {reservation, "service db: the memory reservation is above"},
+        {memory, "service db: memory reservation 18446744073709551615; at most"},
+        {cpu, "service db: CPU limit in thousandths 184467440737096; at most 1000000000"},
+        {pids, "service db: process limit 4294967296; at most 4194304"},
         {policy, "service db: restart policy"},
         {env_name, "service db: environment: \"A=B\""},
         {working_dir, "service db: working_dir \"x\""},
