@@ -9,8 +9,11 @@
 int attack_cgroup(int argc, char **argv);
 int attack_descriptors(int argc, char **argv);
 int attack_executables(int argc, char **argv);
+int attack_knock(int argc, char **argv);
+int attack_memory(int argc, char **argv);
 int attack_move_dev(int argc, char **argv);
 int attack_read(int argc, char **argv);
+int attack_scan(int argc, char **argv);
 int attack_syscalls(int argc, char **argv);
 int attack_terminal(int argc, char **argv);
 int attack_write(int argc, char **argv);
