@@ -207,12 +207,21 @@ struct copy {
     int out;
 };
 
+static bool record_ok(enum records_file file, const void *record) {
+    switch (file) {
+    case RECORDS_STARTS:
+        return record_start_ok(record);
+    case RECORDS_EXITS:
+        return record_exit_ok(record);
+    case RECORDS_CLOSED:
+        return record_closed_ok(record);
+    }
+    return false;
+}
+
 static int copy_record(void *ctx, const void *record) {
     struct copy *c = ctx;
-    bool good = c->file == RECORDS_STARTS  ? record_start_ok(record)
-                : c->file == RECORDS_EXITS ? record_exit_ok(record)
-                                           : record_closed_ok(record);
-    if (!good || !c->keep(c->ctx, record)) return 0;
+    if (!record_ok(c->file, record) || !c->keep(c->ctx, record)) return 0;
     return fd_write_all(c->out, record, files[c->file].size);
 }
 
@@ -230,6 +239,35 @@ int records_compact(const struct records *r, enum records_file file, records_kee
     int e = end < 0 ? (int) end : -errno;
     (void) unlinkat(r->run, f->next, 0); /* the next compaction truncates it anyway */
     return e;
+}
+
+struct examination {
+    enum records_file file;
+    uint64_t at;
+    struct records_damage found;
+};
+
+static int examine_record(void *ctx, const void *record) {
+    struct examination *x = ctx;
+    if (!record_ok(x->file, record) && x->found.bad++ == 0) x->found.first_byte = x->at;
+    x->at += files[x->file].size;
+    return 0;
+}
+
+const char *records_name(enum records_file file) {
+    return files[file].name;
+}
+
+int records_examine(const struct records *r, enum records_file file, struct records_damage *ret) {
+    struct examination x = {.file = file};
+    uint64_t end = 0;
+    struct stat st;
+    int e = read_from(r, file, &end, examine_record, &x);
+    if (e < 0) return e;
+    if (fstatat(r->run, files[file].name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        x.found.torn = (uint64_t) st.st_size % files[file].size;
+    *ret = x.found;
+    return 0;
 }
 
 void records_remove(const struct records *r) {

@@ -10,8 +10,10 @@
  * Thread   [keeper], [anchor]. Appender and compactor (the keeper alone) exclude each other by a
  *          lock on the file; a file is opened anew for each append, so that nobody writes to a
  *          replaced one.
- * Limits   a record that is torn, foreign or out of range is skipped by the reader; a torn tail
- *          (full disk) is cut off by the next append.
+ * Limits   a record that is torn, foreign or out of range is skipped by the reader, and named by
+ *          records_examine; a torn tail (full disk) is cut off by the next append. Whole records
+ *          that are gone from the end leave no trace here: an end that is not known is reported as
+ *          such, and a container that nobody knows is found by its cgroup.
  */
 #ifndef ORLOP_KEEPER_RECORDS_H
 #define ORLOP_KEEPER_RECORDS_H
@@ -112,6 +114,15 @@ enum records_file { RECORDS_STARTS, RECORDS_EXITS, RECORDS_CLOSED };
 typedef bool (*records_keep_cb)(void *ctx, const void *record);
 must_use int records_compact(const struct records *r, enum records_file file, records_keep_cb keep,
                              void *ctx);
+/* What of a file cannot be read. */
+struct records_damage {
+    uint64_t bad;        /* records */
+    uint64_t first_byte; /* of the first of them */
+    uint64_t torn;       /* bytes behind the last whole record */
+};
+const char *records_name(enum records_file file);
+must_use int records_examine(const struct records *r, enum records_file file,
+                             struct records_damage *ret);
 /* Delete all three: nothing is left to be known. */
 void records_remove(const struct records *r);
 

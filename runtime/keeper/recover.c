@@ -106,8 +106,29 @@ static void drop_forgotten(struct recovery *v) {
     }
 }
 
+static void say_damage(const struct keeper *k) {
+    static const char *const consequence[] = {
+        [RECORDS_STARTS] = "what was started then is not known here any more",
+        [RECORDS_EXITS] = "ends that are not known otherwise are reported as unknown",
+        [RECORDS_CLOSED] = "tasks that were closed may be closed again",
+    };
+    for (enum records_file f = RECORDS_STARTS; f <= RECORDS_CLOSED; f++) {
+        struct records_damage d;
+        int r = records_examine(&k->records, f, &d);
+        if (r == 0 && !d.bad && !d.torn) continue;
+        log_error("records.damage",
+                  "file=\"%s/%s\" err=\"%s\" records=%llu first_byte=%llu torn_bytes=%llu "
+                  "what=\"they are left out: %s\"",
+                  k->paths.run, records_name(f), r < 0 ? err_text(r) : "checksum is wrong",
+                  r < 0 ? 0ULL : (unsigned long long) d.bad,
+                  r < 0 ? 0ULL : (unsigned long long) d.first_byte,
+                  r < 0 ? 0ULL : (unsigned long long) d.torn, consequence[f]);
+    }
+}
+
 int keeper__recover(struct keeper *k, struct err *err) {
     struct recovery v = {.k = k};
+    say_damage(k);
     int r = records_read_closed(&k->records, read_closed, &v);
     if (r == 0) drop_forgotten(&v);
     if (r == 0) r = records_read_starts(&k->records, read_start, &v);
