@@ -21,6 +21,7 @@
 #include "runtime/base/clock.h"
 #include "runtime/base/fd.h"
 #include "runtime/base/list.h"
+#include "runtime/base/log.h"
 #include "runtime/base/mem.h"
 #include "runtime/base/paths.h"
 #include "runtime/base/str.h"
@@ -100,7 +101,17 @@ static void on_timer_closed(uv_handle_t *h) {
     maybe_free(q);
 }
 
+/* Its lines are as good as they can be; at the end the reader is told, too. */
+static void say_damage(struct source *s) {
+    const char *damage = s->reader ? log_reader_damage(s->reader) : NULL;
+    struct request *q = s->request;
+    if (!damage || q->err.code) return;
+    err_say(&q->err, -EBADMSG, "the log of task %s: %s", s->task, damage);
+    log_warn("log.damage", "task=%s what=\"%s\"", s->task, damage);
+}
+
 static void source_done(struct source *s) {
+    say_damage(s);
     s->done = true;
     s->has_head = false;
     logwatch_forget(s->request->logs->watch, &s->waiter);
@@ -140,6 +151,7 @@ static int start_waiting(struct source *s) {
 
 static void finish(struct request *q, int error) {
     q->finished = true;
+    if (error == 0 && q->err.code) error = q->err.code; /* all that there is was sent; and yet */
     if (error < 0)
         bus_fail(q->stream, -error, "%s", q->err.code ? q->err.text : err_text(error));
     else

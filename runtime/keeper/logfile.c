@@ -14,6 +14,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -27,6 +28,7 @@ enum {
     BLOCK = 16 * 1024, /* a request may read a thousand tasks at once */
     RECORDS_BATCH = 256,
     NAME_SIZE = 24,
+    DAMAGE_SIZE = 160,
     TAIL_SLACK =
         64, /* lines read before the wanted ones, so that none of those begins in its middle */
 };
@@ -61,6 +63,7 @@ struct log_reader {
     unsigned ending; /* bit set of streams whose open line ends here */
     int64_t since;
     int64_t skip; /* lines not handed out: what lies before the tail */
+    char damage[DAMAGE_SIZE];
 };
 
 static const char *name_of(uint32_t number, const char *suffix, char buf[static NAME_SIZE]) {
@@ -125,21 +128,78 @@ static int open_number(struct log_reader *r, uint32_t number) {
     return 0;
 }
 
+printf_like(2, 3) static void note_damage(struct log_reader *r, const char *fmt, ...) {
+    if (*r->damage) return;
+    va_list args;
+    va_start(args, fmt);
+    (void) vsnprintf(r->damage, sizeof r->damage, fmt, args);
+    va_end(args);
+}
+
+static bool is_longer(int fd, uint64_t than) {
+    struct stat st;
+    return fstat(fd, &st) < 0 || (uint64_t) st.st_size > than;
+}
+
+/* Record I of the batch is not what was written: look again, it may just be coming. Else it is one
+ * more of the record before it. */
+static void mend(struct log_reader *r, size_t i) {
+    struct log_record again, *rec = &r->batch[i];
+    uint64_t n = r->batch_first + i;
+    if (pread(r->index, &again, sizeof again, (off_t) (n * sizeof again)) == sizeof again &&
+        (log_record_ok(&again) || log_record_is_end(&again))) {
+        *rec = again;
+        return;
+    }
+    note_damage(r, "%u.idx is damaged at byte %llu: there a stream or a time may be wrong",
+                r->number, (unsigned long long) (n * sizeof again));
+    *rec = i ? rec[-1] : log_record_make(0, 0, LOG_STDOUT);
+}
+
+/* GOT bytes were there. Behind the last record there must be an end, behind its offset no end of the
+ * data. */
+static void check_ends(struct log_reader *r, size_t got) {
+    uint64_t end = r->batch_first * sizeof r->batch[0] + got;
+    const struct log_record *last = r->batch_n ? &r->batch[r->batch_n - 1] : NULL;
+    bool at_end = got < sizeof r->batch && (!last || !log_record_is_end(last));
+    if (at_end && (r->size > 0 || last) && !is_longer(r->index, end)) {
+        note_damage(r,
+                    "%u.idx is cut off at byte %llu: from there on a stream or a time may be wrong",
+                    r->number, (unsigned long long) end);
+        if (r->batch_first == 0 && r->batch_n == 0)
+            r->batch[r->batch_n++] = log_record_make(0, 0, LOG_STDOUT);
+    }
+    while (last && log_record_is_end(last)) last = last > r->batch ? last - 1 : NULL;
+    if (last && log_record_offset(last) > r->size &&
+        !is_longer(r->data, log_record_offset(last) - 1))
+        note_damage(r, "%u.log is cut off: %u.idx knows of more", r->number, r->number);
+}
+
+/* The records from the one before N on: it stands for those that are damaged. */
+static void load_batch(struct log_reader *r, uint64_t n) {
+    r->batch_first = n ? n - 1 : 0;
+    ssize_t got =
+        pread(r->index, r->batch, sizeof r->batch, (off_t) (r->batch_first * sizeof r->batch[0]));
+    if (got < 0) got = 0;
+    r->batch_n = (size_t) got / sizeof r->batch[0];
+    for (size_t i = 0; i < r->batch_n; i++)
+        if (!log_record_ok(&r->batch[i]) && !log_record_is_end(&r->batch[i])) mend(r, i);
+    check_ends(r, (size_t) got);
+}
+
 /* Record N, or NULL when it is not there. */
 static const struct log_record *record_at(struct log_reader *r, uint64_t n) {
-    if (n < r->batch_first || n >= r->batch_first + r->batch_n) {
-        ssize_t got = pread(r->index, r->batch, sizeof r->batch, (off_t) (n * sizeof r->batch[0]));
-        r->batch_first = n;
-        r->batch_n = got > 0 ? (size_t) got / sizeof r->batch[0] : 0;
-    }
-    return n - r->batch_first < r->batch_n ? &r->batch[n - r->batch_first] : NULL;
+    if (n < r->batch_first || n >= r->batch_first + r->batch_n) load_batch(r, n);
+    if (n - r->batch_first >= r->batch_n) return NULL;
+    const struct log_record *rec = &r->batch[n - r->batch_first];
+    return log_record_is_end(rec) ? NULL : rec;
 }
 
 static uint64_t offset_of(const struct log_record *rec) {
-    return rec->offset_stream >> 2;
+    return log_record_offset(rec);
 }
 static unsigned stream_of(const struct log_record *rec) {
-    return (unsigned) (rec->offset_stream & 3);
+    return log_record_stream(rec);
 }
 
 /* Is record N final? Those at the file's end may still be written over, unless the file is
@@ -469,6 +529,10 @@ int log_reader_open(const char *dir, int64_t since_unix_ns, int64_t tail, struct
 
 int log_reader_dir(const struct log_reader *r) {
     return r->dir;
+}
+
+const char *log_reader_damage(const struct log_reader *r) {
+    return *r->damage ? r->damage : NULL;
 }
 
 void log_reader_free(struct log_reader *r) {

@@ -10,10 +10,11 @@
 #include <unistd.h>
 
 #include "runtime/base/fd.h"
+#include "runtime/base/log.h"
 #include "runtime/base/mem.h"
 #include "runtime/base/str.h"
 
-enum { MERGE_NS = 1000000, NAME_SIZE = 24, INDEX_BYTES_MIN = 64 * 1024 };
+enum { MERGE_NS = 1000000, NAME_SIZE = 24, INDEX_BYTES_MIN = 64 * 1024, INDEX_GROW = 4096 };
 
 static const char *name_of(uint32_t number, const char *suffix, char buf[static NAME_SIZE]) {
     snprintf(buf, NAME_SIZE, "%u.%s", number, suffix);
@@ -67,17 +68,35 @@ static int open_file(int dir, uint32_t number, const char *suffix, uint64_t *ret
     return fd;
 }
 
+/* The last record that is there, as *ret_n counts them. */
+static int find_last(int index, uint64_t size, uint64_t *ret_n, struct log_record *ret) {
+    *ret_n = size / sizeof *ret; /* a torn tail is written over */
+    *ret = (struct log_record){0};
+    for (; *ret_n; --*ret_n) {
+        off_t at = (off_t) ((*ret_n - 1) * sizeof *ret);
+        if (pread(index, ret, sizeof *ret, at) != sizeof *ret) return -EIO;
+        if (!log_record_is_end(ret)) return 0;
+    }
+    return 0;
+}
+
+/* Not as a writer leaves it (logfile.h): nothing is written behind that. */
+static bool is_damaged(const struct sink *s, uint64_t index_size) {
+    if (s->records == 0) return s->size > 0;
+    bool ends = index_size >= (s->records + 1) * sizeof s->last;
+    return !ends || !log_record_ok(&s->last) || log_record_offset(&s->last) > s->size;
+}
+
 /* Index first: a data file without an index cannot exist. */
 static int open_number(struct sink *s, int dir, uint32_t number) {
-    uint64_t index_size, size;
+    uint64_t index_size, size, n;
+    struct log_record last;
     auto_fd int index = open_file(dir, number, "idx", &index_size);
     if (index < 0) return index;
     auto_fd int data = open_file(dir, number, "log", &size);
     if (data < 0) return data;
-    struct log_record last = {0};
-    uint64_t n = index_size / sizeof last; /* a torn tail is written over */
-    if (n && pread(index, &last, sizeof last, (off_t) ((n - 1) * sizeof last)) != sizeof last)
-        return -EIO;
+    int r = find_last(index, index_size, &n, &last);
+    if (r < 0) return r;
     fd_close(&s->index);
     fd_close(&s->data);
     s->index = steal_fd(&index);
@@ -85,6 +104,7 @@ static int open_number(struct sink *s, int dir, uint32_t number) {
     s->number = number;
     s->size = size;
     s->records = n;
+    s->index_size = index_size;
     s->last = last;
     return 0;
 }
@@ -97,6 +117,13 @@ static int open_dir(struct sink *s, int dir) {
     uint32_t highest = 0;
     int r = scan(dir, 0, &highest);
     if (r == 0) r = open_number(s, dir, highest ? highest : 1);
+    if (r == 0 && is_damaged(s, s->index_size)) {
+        log_warn("log.damage",
+                 "dir=\"%s\" what=\"%u.idx or %u.log is damaged or cut off: kept as it "
+                 "is, the log goes on in %u.log\"",
+                 s->dir, s->number, s->number, s->number + 1);
+        r = open_number(s, dir, s->number + 1);
+    }
     return r < 0 ? r : scan(dir, oldest_kept(s), &highest);
 }
 
@@ -107,6 +134,7 @@ int sink_open(struct sink *s, const char *dir, uint64_t max_bytes, uint32_t max_
                        .max_bytes = max_bytes ? max_bytes : SINK_BYTES_DEFAULT,
                        .max_files = max_files ? max_files : SINK_FILES_DEFAULT};
     if (new.max_bytes < SINK_BYTES_MIN) new.max_bytes = SINK_BYTES_MIN;
+    if (new.max_bytes > LOG_OFFSET_MAX / 2) new.max_bytes = LOG_OFFSET_MAX / 2;
     if (!dir) {
         new.data = open("/dev/null", O_WRONLY | O_CLOEXEC);
         if (new.data < 0) return err_set(err, -errno, "open /dev/null");
@@ -135,10 +163,20 @@ void sink_close(struct sink *s) {
 }
 
 static unsigned last_stream(const struct sink *s) {
-    return (unsigned) (s->last.offset_stream & 3);
+    return log_record_stream(&s->last);
 }
 static uint64_t last_offset(const struct sink *s) {
-    return s->last.offset_stream >> 2;
+    return log_record_offset(&s->last);
+}
+
+/* There is an end behind the record N, too, before it is written. */
+static int make_room(struct sink *s, uint64_t n) {
+    uint64_t need = (n + 2) * sizeof s->last;
+    if (need <= s->index_size) return 0;
+    uint64_t size = (need + INDEX_GROW - 1) / INDEX_GROW * INDEX_GROW;
+    if (ftruncate(s->index, (off_t) size) < 0) return -errno;
+    s->index_size = size;
+    return 0;
 }
 
 static int put_record(struct sink *s, unsigned stream, int64_t now) {
@@ -146,7 +184,9 @@ static int put_record(struct sink *s, unsigned stream, int64_t now) {
     bool over = s->records && last_offset(s) == s->size && last_stream(s) != LOG_BOUNDARY;
     uint64_t n = over ? s->records - 1 : s->records;
     if (s->records && now < s->last.time_unix_ns) now = s->last.time_unix_ns; /* stepped clock */
-    struct log_record rec = {.time_unix_ns = now, .offset_stream = s->size << 2 | stream};
+    struct log_record rec = log_record_make(now, s->size, stream);
+    int r = make_room(s, n);
+    if (r < 0) return r;
     ssize_t w = pwrite(s->index, &rec, sizeof rec, (off_t) (n * sizeof rec));
     if (w < 0) return -errno;
     if (w != sizeof rec) return -ENOSPC; /* torn: the next one lies at the same place */

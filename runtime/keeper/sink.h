@@ -31,6 +31,7 @@ struct sink {
     int data, index;
     uint32_t number; /* of the current files */
     uint64_t size, records;
+    uint64_t index_size;    /* in bytes: longer than the records */
     struct log_record last; /* record number records - 1 */
     uint64_t max_bytes;
     uint32_t max_files;

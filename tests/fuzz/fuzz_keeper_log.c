@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "runtime/base/fd.h"
+#include "runtime/base/mem.h"
 #include "runtime/keeper/logfile.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -24,6 +25,17 @@ static void clean_up(void) {
 static void put(int at, const char *name, const uint8_t *data, size_t n) {
     auto_fd int fd = openat(at, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     ensure(fd >= 0 && fd_write_all(fd, data, n) == 0);
+}
+
+/* With the check that belongs to each record, where the first byte says so. */
+static void seal(uint8_t *p, size_t n) {
+    struct log_record r;
+    for (; n >= sizeof r; p += sizeof r, n -= sizeof r) {
+        memcpy(&r, p, sizeof r);
+        if (log_record_is_end(&r)) continue;
+        r = log_record_make(r.time_unix_ns, log_record_offset(&r), log_record_stream(&r));
+        memcpy(p, &r, sizeof r);
+    }
 }
 
 static void read_all(size_t bytes, int64_t tail) {
@@ -48,7 +60,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         atexit(clean_up);
     }
     size_t rest = size - 1, index = rest * data[0] / 255;
-    const uint8_t *p = data + 1;
+    auto_free uint8_t *p = mem_dup(data + 1, rest);
+    if (!p) return 0;
+    if (data[0] & 1) {
+        seal(p, index / 2);
+        seal(p + index / 2, index - index / 2);
+    }
     put(at, "1.idx", p, index / 2);
     put(at, "1.log", p + index, (rest - index) / 2);
     put(at, "2.idx", p + index / 2, index - index / 2);

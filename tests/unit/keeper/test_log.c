@@ -197,8 +197,7 @@ static void test_writer_goes_on_after_a_kill_at_any_write(void **state) {
     open_log(0, 0);
     put(LOG_STDOUT, "a\n", 0);
     /* killed between record and bytes: the record covers nothing and is written over */
-    struct log_record stray = {.time_unix_ns = env.now,
-                               .offset_stream = env.sink.size << 2 | LOG_STDERR};
+    struct log_record stray = log_record_make(env.now, env.sink.size, LOG_STDERR);
     assert_int_equal(pwrite(env.sink.index, &stray, sizeof stray, sizeof stray), sizeof stray);
     sink_close(&env.sink);
     open_log(0, 0);
