@@ -10,7 +10,37 @@
 #include "runtime/image/limits.h"
 #include "runtime/image/manifest.h"
 
-static const char file_name[] = "index.json";
+/* A name or a digest with one wrong letter is a sound document of another meaning: the last member
+ * is the SHA-256 of the whole text with zeros in its own place. */
+static const char file_name[] = "index.json", check_key[] = "\"dev.orlop.check\":\"";
+
+static char *find_check(char *text) {
+    char *at = strstr(text, check_key);
+    if (!at || strlen(at) < sizeof check_key - 1 + IMAGE_HEX_LEN) return NULL;
+    return at + sizeof check_key - 1;
+}
+
+/* TEXT is unchanged when this returns. */
+static int check_of(char *text, size_t n, char *at, char ret[static IMAGE_HEX_MAX]) {
+    char own[IMAGE_HEX_LEN];
+    memcpy(own, at, sizeof own);
+    memset(at, '0', sizeof own);
+    int r = image__hash_bytes(text, n, ret);
+    memcpy(at, own, sizeof own);
+    return r;
+}
+
+static int verify(char *text, size_t n, struct err *err) {
+    char want[IMAGE_HEX_MAX], *at = find_check(text);
+    int r = at ? check_of(text, n, at, want) : 0;
+    if (r < 0) return err_set(err, r, "check the image store's %s", file_name);
+    if (at && memcmp(at, want, IMAGE_HEX_LEN) == 0) return 0;
+    return err_say(
+        err, -EBADMSG,
+        "the image store's %s is damaged: its checksum is %s; move it away and import the "
+        "images again",
+        file_name, at ? "wrong" : "missing");
+}
 
 void image__index_fini(struct image_index *x) {
     for (size_t i = 0; i < x->n; i++) mem_free(x->v[i].name);
@@ -121,6 +151,8 @@ int image__index_load(int dirfd, struct image_index *ret, struct err *err) {
         return 0;
     }
     if (r < 0) return err_set(err, r, "read the image store's %s", file_name);
+    r = verify(text, n, err);
+    if (r < 0) return r;
     r = image__index_parse(text, n, "the image store's index.json", &doc, err);
     if (r < 0) return r;
     for (size_t i = 0; r == 0 && i < doc.n; i++) {
@@ -159,11 +191,18 @@ int image__index_save(int dirfd, const struct image_index *x, struct err *err) {
     for (size_t i = 0; i < x->n; i++)
         if (json_array_append_new(list, entry_json(&x->v[i])) < 0)
             return err_set(err, -ENOMEM, "write the image store's %s", file_name);
-    auto_json json_t *doc = json_pack("{s:i, s:s, s:O}", "schemaVersion", 2, "mediaType",
-                                      IMAGE_TYPE_INDEX, "manifests", list);
+    char check[IMAGE_HEX_MAX] = "";
+    memset(check, '0', IMAGE_HEX_LEN);
+    auto_json json_t *doc =
+        json_pack("{s:i, s:s, s:O, s:{s:s}}", "schemaVersion", 2, "mediaType", IMAGE_TYPE_INDEX,
+                  "manifests", list, "annotations", "dev.orlop.check", check);
     auto_free char *text = doc ? image__doc_text(doc) : NULL;
     if (!text) return err_set(err, -ENOMEM, "write the image store's %s", file_name);
     size_t n = strlen(text);
+    char *at = find_check(text);
+    int h = at ? check_of(text, n, at, check) : -EBADMSG;
+    if (h < 0) return err_set(err, h, "write the image store's %s", file_name);
+    memcpy(at, check, IMAGE_HEX_LEN);
     if (n > IMAGE_JSON_MAX || x->n > IMAGE_MEMBERS_MAX)
         return err_say(err, -EFBIG, "the image store has too many images");
     int r = fd_replace_file(dirfd, file_name, text, n, 0600);

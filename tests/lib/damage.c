@@ -69,6 +69,8 @@ static void write_file(struct damage *d, const char *name, const uint8_t *data, 
 }
 
 static void drop_new(struct damage *d, const char *name) {
+    struct stat st;
+    if (fstatat(d->dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode)) return;
     for (size_t i = 0; i < d->n; i++)
         if (str_eq(d->files[i].name, name)) return;
     ensure(fd_remove_tree(d->dirfd, name) == 0);

@@ -4,7 +4,7 @@
  *   damage_take(&d, dir); damage_cut(&d, name, size) or damage_flip(&d, name, bit); open it; look;
  *   damage_undo(&d): DIR is again what it was, whatever the one who opened it has done.
  *
- * Regular files directly in DIR only; a tail of zeros is written back as a hole. */
+ * Regular files directly in DIR only (directories stay as they are); a tail of zeros is written back as a hole. */
 #ifndef ORLOP_TESTS_DAMAGE_H
 #define ORLOP_TESTS_DAMAGE_H
 

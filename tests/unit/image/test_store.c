@@ -240,8 +240,8 @@ static void test_open_of_damaged_index_touches_nothing(void **state) {
     t->store = NULL;
     (void) snprintf(path, sizeof path, "%s/index.json", t->path);
     assert_int_equal(fd_replace_file(AT_FDCWD, path, "{\"schemaVersion\":", 17, 0600), 0);
-    assert_int_equal(image_store_open(t->path, &t->store, &err), -EINVAL);
-    assert_true(str_starts(err.text, "the image store's index.json: "));
+    assert_int_equal(image_store_open(t->path, &t->store, &err), -EBADMSG);
+    assert_true(str_starts(err.text, "the image store's index.json is damaged"));
     assert_null(t->store);
     assert_int_equal(test_store_count(t, "blobs/sha256"), 3);
 }
