@@ -40,16 +40,7 @@ static void prepare_fill(struct agent *a, struct prepare_job *j, const struct ta
                                    .task = spec,
                                    .boot = t->boot,
                                    .attempt = t->attempt};
-    for (size_t i = 0; i < spec->n_addresses && i < PREPARE_NETWORKS_MAX; i++) {
-        const Orlop__ViewNetwork *n = aview_network(a->view, spec->addresses[i]->network);
-        if (!n) continue;
-        j->in.networks[j->in.n_networks++] =
-            (struct prepare_network){.id = n->id,
-                                     .address = spec->addresses[i]->address,
-                                     .gateway = n->gateway,
-                                     .prefix_len = n->prefix_len,
-                                     .internal = n->internal};
-    }
+    j->in.n_networks = aview_task_networks(a->view, spec, j->in.networks);
     if (j->in.n_networks < spec->n_addresses) {
         j->status = err_say(&j->err, -ENONET, "a network of the task is not in the node's view");
         j->retry = true;
@@ -313,11 +304,12 @@ void actions_perform(struct agent *a, const struct rec_action *action) {
         actions__clean(a, t, (uint32_t) action->arg);
         return;
     case REC_DRAIN_CHECK:
-        aconns_drain_check(a->conns, t->st->spec);
+        if (ports_settled(a->ports)) aconns_drain_check(a->conns, t->st->spec);
         return;
     case REC_FORGET:
         if (t->st)
-            aconns_forget(a->conns, t->st->spec, action->arg ? NET_FORGET_ALL : NET_FORGET_LEAVING);
+            aconns_forget(a->conns, t->st->spec,
+                          action->arg ? NET_FORGET_ALL : NET_FORGET_DATAGRAMS);
         return;
     case REC_WATCH:
         watch(a, t);

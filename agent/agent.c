@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/relink.h"
 #include "agent/session.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/fd.h"
@@ -166,6 +167,7 @@ static void on_listed(void *ctx, Orlop__SandboxEntry *const *entries, size_t n) 
     agent_event(a, &(struct rec_event){.kind = REC_EV_LISTED, .list = list, .n_list = k});
     mem_free(list);
     actions_sweep(a);
+    relink_look(a); /* deleted while no agent was there */
 }
 
 static void on_lost(void *ctx, const struct err *why) {

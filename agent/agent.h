@@ -39,6 +39,7 @@ struct agent_task {
     bool describing;           /* a pool job finds out what an adopted one was made of */
     bool signal_due;           /* ... and then its stop signal is sent */
     bool watch_due;            /* ... and then its health is watched */
+    bool relinking;            /* a pool job makes its links again */
     bool prepare_due;          /* as soon as the proxy has answered for its ports */
 };
 

@@ -92,10 +92,10 @@ static size_t unite(struct net_connections *v, const struct wishes *w) {
     return n;
 }
 
-static int established(const struct net_connections *v, size_t n, uint32_t address) {
+static int open_connections(const struct net_connections *v, size_t n, uint32_t address) {
     struct net_connections key = {.address = address};
     const struct net_connections *found = bsearch(&key, v, n, sizeof *v, by_address);
-    return found ? found->established : 0;
+    return found ? found->open : 0;
 }
 
 static void tell_drained(struct aconns *c, const struct wishes *w, const struct net_connections *v,
@@ -106,7 +106,7 @@ static void tell_drained(struct aconns *c, const struct wishes *w, const struct 
         for (after = i; after < w->n && str_eq(w->v[after].task, first->task) &&
                         w->v[after].check == first->check;
              after++)
-            open += established(v, n, w->v[after].address);
+            open += open_connections(v, n, w->v[after].address);
         if (first->check && open == 0) agent_task_event(c->agent, REC_EV_DRAINED, first->task);
     }
 }
@@ -122,7 +122,7 @@ static void on_timer(uv_timer_t *t) {
     struct err err = {0};
     if (net_connections(c->agent->net, v, n, &err) < 0) {
         log_warn("conntrack.look", "addresses=%zu err=\"%s\" next=\"taken as none\"", n, err.text);
-        for (size_t i = 0; i < n; i++) v[i].established = 0;
+        for (size_t i = 0; i < n; i++) v[i].open = 0;
     }
     c->last_ms = clock_mono_ms();
     tell_drained(c, &w, v, n);

@@ -15,7 +15,7 @@ enum { CONNS_EVERY_MS = 50 };
 
 must_use int aconns_new(struct agent *a, struct aconns **ret);
 void aconns_forget(struct aconns *c, const Orlop__TaskSpec *task, enum net_forget what);
-/* REC_EV_DRAINED comes when there is no established connection to TASK; otherwise nothing comes. An
+/* REC_EV_DRAINED comes when TASK has no connection left to answer; otherwise nothing comes. An
  * error counts as none: the bound on draining is the reconciler's. */
 void aconns_drain_check(struct aconns *c, const Orlop__TaskSpec *task);
 void aconns_close(struct aconns *c);

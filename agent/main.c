@@ -23,6 +23,7 @@
 #include "agent/connections.h"
 #include "agent/health.h"
 #include "agent/ports.h"
+#include "agent/relink.h"
 #include "agent/requests.h"
 #include "agent/session.h"
 #include "agent/view.h"
@@ -185,6 +186,10 @@ static void on_net_repair(void *ctx, const char *text) {
     log_warn("net.repair", "what=\"%s\"", text);
 }
 
+static void on_net_links(void *ctx) {
+    relink_look(ctx);
+}
+
 static int open_store(struct agent *a, const char *node, struct err *err) {
     char dir[PATHS_FULL_MAX], boot_id[ASTORE_BOOT_ID_MAX], name[ASTORE_NODE_MAX];
     int r = read_boot_id(boot_id, sizeof boot_id, err);
@@ -216,6 +221,7 @@ static int open_runtime(struct agent *a, struct err *err) {
                              .vip_pool_prefix = 16,
                              .record = paths_run(&a->paths, "net-uplinks", record),
                              .on_repair = on_net_repair,
+                             .on_links = on_net_links,
                              .arg = a};
     r = net_open(&cfg, &a->net, err);
     return r < 0 ? err_wrap(err, r, "network of the node") : 0;

@@ -37,6 +37,7 @@ struct ports {
     struct arena arena; /* the message that is wanted */
     Orlop__ProxyWant *want;
     bool closing, searching;
+    bool unsettled; /* the proxy may still work by an older list */
     uv_work_t search;
     struct port found[PORTS_MAX]; /* refused ones, on their way through the pool */
     size_t n_found;
@@ -108,6 +109,7 @@ static bool was_refused(const struct ports *p, const struct port *x) {
 }
 
 static void on_reply(struct ports *p, const Orlop__ProxyReply *r) {
+    if (r->id == p->sent_id) p->unsettled = false;
     if (r->id != p->sent_id || p->searching) {
         if (p->searching) again_in(p, RECONNECT_MS);
         return;
@@ -283,8 +285,13 @@ void ports_update(struct ports *p) {
     p->arena = a; /* the message is not unpacked into it any more: the allocator's self-pointer is
                      unused */
     p->want = w;
+    p->unsettled = true;
     take_list(p);
     send_list(p);
+}
+
+bool ports_settled(const struct ports *p) {
+    return !p->unsettled;
 }
 
 enum ports_answer ports_ask(const struct ports *p, const char *app, const char *service,

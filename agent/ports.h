@@ -23,6 +23,8 @@ void ports_close(struct ports *p);
 
 /* The services of the view changed. */
 void ports_update(struct ports *p);
+/* The proxy has the newest list: it connects to no task that has left it. */
+bool ports_settled(const struct ports *p);
 /* Of all ports that SERVICE of APP publishes. REFUSED: the sentence names port and holder. */
 enum ports_answer ports_ask(const struct ports *p, const char *app, const char *service,
                             char text[static ERR_TEXT_MAX]);

@@ -188,30 +188,41 @@ static int add_limits(struct prepare *p, struct err *err) {
     return 0;
 }
 
+static Orlop__SandboxLink *make_link(struct arena *a, const char *sandbox, size_t i,
+                                     const struct prepare_network *n) {
+    Orlop__SandboxLink *l = arena_alloc(a, sizeof *l);
+    char host[NET_IFNAME_MAX], name[NET_IFNAME_MAX];
+    if (!l) return NULL;
+    net_link_name(sandbox, n->id, host);
+    snprintf(name, sizeof name, "eth%u", (unsigned) i % 1000);
+    orlop__sandbox_link__init(l);
+    l->host_name = arena_strdup(a, host);
+    l->name = arena_strdup(a, name);
+    l->group = n->id;
+    l->address = n->address;
+    l->prefix_len = n->prefix_len;
+    l->gateway = n->gateway;
+    return l->host_name && l->name ? l : NULL;
+}
+
+Orlop__SandboxLink **prepare_task_links(struct arena *a, const char *sandbox,
+                                        const struct prepare_network *networks, size_t n) {
+    Orlop__SandboxLink **links = arena_alloc(a, (n + 1) * sizeof *links);
+    bool routed = false;
+    for (size_t i = 0; links && i < n; i++) {
+        links[i] = make_link(a, sandbox, i, &networks[i]);
+        if (!links[i]) return NULL;
+        links[i]->default_route = !networks[i].internal && !routed;
+        routed = routed || links[i]->default_route;
+    }
+    return links;
+}
+
 static int add_links(struct prepare *p, struct err *err) {
     Orlop__SandboxSpec *spec = &p->out->spec;
-    struct arena *a = &p->out->arena;
-    bool routed = false;
-    spec->links = arena_alloc(a, (p->in->n_networks + 1) * sizeof *spec->links);
-    for (size_t i = 0; spec->links && i < p->in->n_networks; i++) {
-        const struct prepare_network *n = &p->in->networks[i];
-        Orlop__SandboxLink *l = arena_alloc(a, sizeof *l);
-        char host[NET_IFNAME_MAX], name[NET_IFNAME_MAX];
-        net_link_name(p->sandbox, n->id, host);
-        snprintf(name, sizeof name, "eth%u", (unsigned) i % 1000);
-        if (!l) return err_set(err, -ENOMEM, "links");
-        orlop__sandbox_link__init(l);
-        l->host_name = arena_strdup(a, host);
-        l->name = arena_strdup(a, name);
-        if (!l->host_name || !l->name) return err_set(err, -ENOMEM, "links");
-        l->group = n->id;
-        l->address = n->address;
-        l->prefix_len = n->prefix_len;
-        l->gateway = n->gateway;
-        l->default_route = !n->internal && !routed;
-        routed = routed || l->default_route;
-        spec->links[spec->n_links++] = l;
-    }
+    spec->links =
+        prepare_task_links(&p->out->arena, p->sandbox, p->in->networks, p->in->n_networks);
+    spec->n_links = spec->links ? p->in->n_networks : 0;
     return spec->links ? 0 : err_set(err, -ENOMEM, "links");
 }
 

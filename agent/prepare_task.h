@@ -54,6 +54,11 @@ void prepared_free(struct prepared *p);
 must_use int prepare_task_describe(const struct prepare_input *in, struct prepared **ret,
                                    struct err *err);
 
+/* The links of a sandbox, one for each network in their order; the first that leads outside has the
+ * default route. NULL: no memory. [any] */
+Orlop__SandboxLink **prepare_task_links(struct arena *a, const char *sandbox,
+                                        const struct prepare_network *networks, size_t n);
+
 /* Names below STATE and RUN. */
 enum { PREPARE_PATH_MAX = PATHS_FULL_MAX + 128 };
 const char *prepare_task_dir(const struct paths *p, const char *id,

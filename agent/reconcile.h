@@ -88,7 +88,7 @@ enum rec_action_kind {
     REC_SIGNAL,      /* arg = signal, 0 = the task's stop signal */
     REC_CLOSE,       /* -> CLOSED */
     REC_CLEAN,       /* cgroup, links, private files of the attempt ARG -> CLEANED, CLEAN_FAILED */
-    REC_DRAIN_CHECK, /* no established connection left -> DRAINED */
+    REC_DRAIN_CHECK, /* no connection left to answer -> DRAINED; else it is asked again */
     REC_FORGET,      /* conntrack; arg 0 = leaving, 1 = dead */
     REC_WATCH,       /* health checks from now on */
     REC_UNWATCH,

@@ -177,15 +177,39 @@ uint64_t aview_applied_idx(const struct aview *v) {
     return v->applied_idx;
 }
 
+size_t aview_task_networks(const struct aview *v, const Orlop__TaskSpec *task,
+                           struct prepare_network ret[static PREPARE_NETWORKS_MAX]) {
+    size_t n = 0;
+    for (size_t i = 0; i < task->n_addresses && i < PREPARE_NETWORKS_MAX; i++) {
+        const Orlop__ViewNetwork *network = aview_network(v, task->addresses[i]->network);
+        if (!network) continue;
+        ret[n++] = (struct prepare_network){.id = network->id,
+                                            .address = task->addresses[i]->address,
+                                            .gateway = network->gateway,
+                                            .prefix_len = network->prefix_len,
+                                            .internal = network->internal};
+    }
+    return n;
+}
+
 /* ---- links ---- */
 
-bool aview_links_exist(const Orlop__TaskSpec *task, const char *sandbox) {
+static size_t count_links(const Orlop__TaskSpec *task, const char *sandbox) {
+    size_t n = 0;
     for (size_t i = 0; i < task->n_addresses; i++) {
         char name[NET_IFNAME_MAX];
         net_link_name(sandbox, task->addresses[i]->network, name);
-        if (net_link_exists(name)) return true;
+        n += net_link_exists(name);
     }
-    return false;
+    return n;
+}
+
+bool aview_links_exist(const Orlop__TaskSpec *task, const char *sandbox) {
+    return count_links(task, sandbox) > 0;
+}
+
+bool aview_all_links_exist(const Orlop__TaskSpec *task, const char *sandbox) {
+    return count_links(task, sandbox) == task->n_addresses;
 }
 
 /* ---- */

@@ -24,7 +24,8 @@ enum {
     KEEPALIVE_IDLE_S = 60,
     KEEPALIVE_EVERY_S = 10,
     KEEPALIVE_TRIES = 6,
-    SYN_TRIES = 3
+    SYN_TRIES = 3,
+    DIAL_TRIES = 8
 };
 
 struct side { /* one socket, and the pipe of what was read from it */
@@ -153,6 +154,14 @@ static int dial(const struct sockaddr_in *target) {
     return steal_fd(&fd);
 }
 
+/* A target that has no route (its link has just gone) is known at once: another one then. */
+static int dial_one(struct proxy *p, const struct port *port) {
+    int fd = -EHOSTUNREACH;
+    for (size_t i = 0; fd < 0 && i < port->n_targets && i < DIAL_TRIES; i++)
+        fd = dial(proxy__pick(p, port));
+    return fd;
+}
+
 static int join(struct connection *c, size_t i, int *fd) {
     struct side *s = &c->side[i];
     s->of = c;
@@ -165,8 +174,7 @@ static int join(struct connection *c, size_t i, int *fd) {
 
 static void connect_through(struct proxy *p, const struct port *port, int client_fd) {
     auto_fd int client = client_fd;
-    const struct sockaddr_in *target = proxy__pick(p, port);
-    auto_fd int server = target ? dial(target) : -1;
+    auto_fd int server = dial_one(p, port);
     if (server < 0) return; /* the client sees the end at once */
     struct connection *c = mem_zalloc(sizeof *c);
     if (!c) return;

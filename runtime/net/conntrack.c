@@ -75,8 +75,15 @@ static void parse_state(const struct nlattr *info, struct conntrack_entry *e) {
     netlink_nested(part, info) {
         if (mnl_attr_get_type(part) != CTA_PROTOINFO_TCP) continue;
         netlink_nested(a, part) {
-            if (mnl_attr_get_type(a) == CTA_PROTOINFO_TCP_STATE && mnl_attr_get_payload_len(a) == 1)
+            uint16_t type = mnl_attr_get_type(a);
+            struct nf_ct_tcp_flags flags;
+            if (type == CTA_PROTOINFO_TCP_STATE && mnl_attr_get_payload_len(a) == 1)
                 e->tcp_state = mnl_attr_get_u8(a);
+            if (type != CTA_PROTOINFO_TCP_FLAGS_ORIGINAL ||
+                mnl_attr_get_payload_len(a) != sizeof flags)
+                continue;
+            memcpy(&flags, mnl_attr_get_payload(a), sizeof flags);
+            e->asker_finished = flags.flags & IP_CT_TCP_FLAG_CLOSE_INIT;
         }
     }
 }
@@ -138,10 +145,24 @@ static int by_address(const void *a, const void *b) {
 }
 
 static bool leaves(const struct conntrack_entry *e, enum net_forget what) {
-    if (what == NET_FORGET_NOTHING) return false;
-    if (what == NET_FORGET_ALL || e->protocol != IPPROTO_TCP) return true;
-    return e->tcp_state == TCP_CONNTRACK_SYN_SENT || e->tcp_state == TCP_CONNTRACK_SYN_RECV ||
-           e->tcp_state == TCP_CONNTRACK_SYN_SENT2;
+    return what == NET_FORGET_ALL || (what == NET_FORGET_DATAGRAMS && e->protocol != IPPROTO_TCP);
+}
+
+/* Something may still have to be answered. A half-open one too: the answer to its SYN may be under
+ * way, and forgotten now its next packet would go to another task, which knows nothing of it. */
+static bool is_open(const struct conntrack_entry *e) {
+    switch (e->protocol == IPPROTO_TCP ? e->tcp_state : TCP_CONNTRACK_NONE) {
+    case TCP_CONNTRACK_SYN_SENT:
+    case TCP_CONNTRACK_SYN_SENT2:
+    case TCP_CONNTRACK_SYN_RECV:
+    case TCP_CONNTRACK_ESTABLISHED:
+        return true;
+    case TCP_CONNTRACK_FIN_WAIT:
+    case TCP_CONNTRACK_CLOSE_WAIT:
+        return e->asker_finished;
+    default:
+        return false;
+    }
 }
 
 static int look_at_entry(const struct nlmsghdr *h, void *arg) {
@@ -152,8 +173,7 @@ static int look_at_entry(const struct nlmsghdr *h, void *arg) {
     struct net_connections *found = bsearch(&key, l->v, l->n, sizeof key, by_address);
     if (!found) return 0;
     if (!leaves(&e, found->forget)) {
-        if (e.protocol == IPPROTO_TCP && e.tcp_state == TCP_CONNTRACK_ESTABLISHED)
-            found->established++;
+        if (is_open(&e)) found->open++;
         return 0;
     }
     if (l->deleted >= FORGET_MAX) return -E2BIG;
@@ -166,7 +186,7 @@ int conntrack_look(struct conntrack *c, struct net_connections *v, size_t n, str
     _Alignas(struct nlmsghdr) char buf[512];
     if (n == 0) return 0;
     struct look l = {.c = c, .v = v, .n = n};
-    for (size_t i = 0; i < n; i++) v[i].established = 0;
+    for (size_t i = 0; i < n; i++) v[i].open = 0;
     qsort(v, n, sizeof *v, by_address);
     struct nlmsghdr *request =
         n == 1 ? begin_dump(buf, v->address) : begin(buf, IPCTNL_MSG_CT_GET, 0);

@@ -31,7 +31,8 @@ must_use int conntrack_forget_pool(struct conntrack *c, uint32_t pool, uint32_t 
 struct conntrack_entry {
     uint32_t source, reply_source; /* host byte order */
     uint8_t protocol;
-    int tcp_state; /* -1 = no TCP */
+    int tcp_state;       /* -1 = no TCP */
+    bool asker_finished; /* first: the one who answers may still be at it */
     uint32_t status;
     bool has_id;
     uint32_t id;                          /* as it came */

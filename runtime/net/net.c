@@ -286,12 +286,15 @@ void net_dispatch(struct net *n) {
     watch_drain(&n->watch, &n->dirty);
     repair(n);
     trim(n);
+    if (n->dirty.links && n->cfg.on_links) n->cfg.on_links(n->cfg.arg);
+    n->dirty.links = false;
 }
 
 int net_timeout_ms(const struct net *n, int64_t now_mono_ms) {
     int64_t due = net__state_trim_due(n->loaded);
     if (wants_repair(n) && (due < 0 || n->repair_after_mono_ms < due))
         due = n->repair_after_mono_ms;
+    if (n->dirty.links) return 0;
     if (due < 0) return -1;
     return due <= now_mono_ms ? 0 : (int) (due - now_mono_ms);
 }

@@ -32,6 +32,9 @@ struct net_config {
     /* Called from net_dispatch with a sentence about what somebody else removed and was put back,
      * or could not be. NULL = nobody listens. */
     void (*on_repair)(void *arg, const char *text);
+    /* Called from net_dispatch: links of tasks have gone, with their tasks or by somebody's hand:
+     * net_link_exists tells which. NULL = nobody listens. */
+    void (*on_links)(void *arg);
     void *arg;
 };
 
@@ -76,13 +79,13 @@ bool net_link_exists(const char *name);
  * by address; an address may be there once. */
 enum net_forget {
     NET_FORGET_NOTHING,
-    NET_FORGET_LEAVING, /* UDP and half-open TCP */
-    NET_FORGET_ALL,     /* dead, or released */
+    NET_FORGET_DATAGRAMS, /* all but TCP: it leaves, and they would stick to it */
+    NET_FORGET_ALL,       /* dead, or released */
 };
 struct net_connections {
     uint32_t address;
     enum net_forget forget;
-    int established; /* out: ESTABLISHED TCP entries whose reply source it is, for the drain */
+    int open; /* out: TCP connections that it may still have to answer, for the drain */
 };
 must_use int net_connections(struct net *n, struct net_connections *v, size_t n_v, struct err *err);
 

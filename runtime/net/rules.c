@@ -26,6 +26,7 @@ static const char maps[] =
     "  map self { type ipv4_addr . ipv4_addr : ipv4_addr; }\n"
     "  map cross { type ipv4_addr . devgroup : ipv4_addr; }\n"
     "  map svc { type ipv4_addr : verdict; }\n"
+    "  set served { type ipv4_addr; }\n"
     "  map ep { type ipv4_addr . mark : ipv4_addr; }\n"
     "  map pub { type inet_proto . inet_service : verdict; }\n"
     "  map pub_ep { type inet_proto . inet_service . mark : ipv4_addr . inet_service; }\n"
@@ -136,6 +137,12 @@ static void verdict(struct writer *w, const char *verb, const struct net__forwar
     } else {
         element(w, verb, in_table, k->verdicts, "%s : goto %c%u", key, k->chain, f->n_live);
     }
+}
+
+/* VIPs that have a verdict at all: see after_dnat. */
+static void served(struct writer *w, const char *verb, const struct net__forward *f) {
+    char key[KEY_MAX];
+    if (f->key.kind == NET__VIP) element(w, verb, in_table, "served", "%s", key_text(&f->key, key));
 }
 
 /* The shared chain that chooses one of N slots. Once made it stays until the table is made anew. */
@@ -263,7 +270,8 @@ static void guard(struct buf *out, const char *priority) {
                priority);
 }
 
-/* Who may pass through the host. */
+/* Who may pass through the host. What conntrack cannot place would pass with the address of a task
+ * where the other side knows a VIP, and be answered by a reset that ends the connection. */
 static void through(struct buf *out, const struct pool *p, const char *priority,
                     const char *refuse) {
     buf_printf(out,
@@ -271,6 +279,7 @@ static void through(struct buf *out, const struct pool *p, const char *priority,
                "    iifgroup != @ours oifgroup != @ours iifname . oifname @uplink_self accept\n"
                "    iifgroup != @ours oifgroup != @ours meta nfproto ipv4 iifname @uplink drop\n"
                "    iifgroup != @ours oifgroup != @ours accept\n"
+               "    ct state invalid drop\n"
                "    ct state established,related accept\n"
                "    ip saddr . ip daddr @samenet accept\n"
                "    ip saddr . meta oifgroup @crossok accept\n"
@@ -334,10 +343,16 @@ static void nat(struct buf *out, const struct pool *p) {
 }
 
 /* A VIP that nothing serves is refused before routing, which has nowhere to send it. The reset is
- * not rate-limited as ICMP is. Then the marks that chose the slots go. */
+ * not rate-limited as ICMP is. One that is served, and is seen here nevertheless, was between two
+ * lookups when the tables were loaded anew, or has no place in its connection: dropped, because what
+ * is sent again will do, and a refusal is for good. The same for a new connection to a task whose link
+ * has just gone: the next try finds another task, or the link restored. Then the marks that chose the
+ * slots go. */
 static void vip_refused(struct buf *out, const struct pool *p) {
     buf_printf(out,
                "  chain after_dnat { type filter hook prerouting priority -99; policy accept;\n"
+               "    ct state new ct status dnat ip daddr %s fib daddr oif missing drop\n"
+               "    ip daddr @served iifgroup @ours drop\n"
                "    ip daddr %s iifgroup @ours meta l4proto tcp reject with tcp reset\n"
                "    ip daddr %s iifgroup @ours reject\n"
                "    meta mark & 0xff000000 == 0x%x meta mark set 0\n"
@@ -345,7 +360,7 @@ static void vip_refused(struct buf *out, const struct pool *p) {
                "  chain unmark_out { type filter hook postrouting priority mangle; policy accept;\n"
                "    meta mark & 0xff000000 == 0x%x meta mark set 0\n"
                "  }\n",
-               p->vips, p->vips, MARK, MARK);
+               p->tasks, p->vips, p->vips, MARK, MARK);
 }
 
 void net__rules_hold(struct buf *out, const struct net_config *cfg) {
@@ -358,6 +373,12 @@ void net__rules_hold(struct buf *out, const struct net_config *cfg) {
     guard(out, "raw");
     through(out, &p, "filter + 10", silent);
     to_host(out, &p, "filter + 10", silent);
+    /* Comes here only while the other table is missing: what is sent again finds it back. */
+    buf_printf(out,
+               "  chain after_dnat { type filter hook prerouting priority -98; policy accept;\n"
+               "    ip daddr %s iifgroup @ours drop\n"
+               "  }\n",
+               p.vips);
     buf_puts(out,
              "  chain nat_pre { type nat hook prerouting priority dstnat; policy accept;\n  }\n"
              "  chain nat_in { type nat hook input priority 100; policy accept;\n  }\n"
@@ -391,6 +412,8 @@ void net__rules_whole(struct buf *out, const struct net_config *cfg, struct net_
         for (uint32_t k = 0; k < s->forwards[i].n_live; k++) slot_add(&w, &s->forwards[i], k);
     for (size_t i = 0; i < s->n_forwards; i++)
         if (s->forwards[i].n_live > 0) verdict(&w, add, &s->forwards[i]);
+    for (size_t i = 0; i < s->n_forwards; i++)
+        if (s->forwards[i].n_live > 0) served(&w, add, &s->forwards[i]);
     writer_end(&w);
 }
 
@@ -428,6 +451,12 @@ void net__rules_delta(struct buf *out, const struct net__state *loaded, struct n
             const struct net__forward *f = &wanted->forwards[i];
             uint32_t before = live_slots(net__state_find(loaded, &f->key));
             if (before != f->n_live && (adding ? f->n_live : before) > 0) verdict(&w, verbs[v], f);
+        }
+        for (size_t i = 0; i < wanted->n_forwards; i++) {
+            const struct net__forward *f = &wanted->forwards[i];
+            uint32_t before = live_slots(net__state_find(loaded, &f->key));
+            if (adding ? before == 0 && f->n_live > 0 : before > 0 && f->n_live == 0)
+                served(&w, verbs[v], f);
         }
         writer_end(&w);
     }

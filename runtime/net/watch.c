@@ -142,6 +142,7 @@ static void about_link(const struct nlmsghdr *h, struct watch_events *ev) {
     if (netlink_parse_link(h, &l) < 0) return;
     bool ours = (l.group & 0xffff0000) == NET__GROUP_BASE;
     if (devices_is_gateway(l.name) || (ours && str_eq(l.kind, "bridge"))) ev->devices = true;
+    if (ours && str_eq(l.kind, "veth") && h->nlmsg_type == RTM_DELLINK) ev->links = true;
 }
 
 static void about_route(const struct nlmsghdr *h, struct watch_events *ev) {

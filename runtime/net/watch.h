@@ -24,6 +24,7 @@ struct watch {
 
 struct watch_events {
     bool tables;  /* a stranger changed `orlop` */
+    bool links;   /* a task's link has gone */
     bool devices; /* a link, address, route or switch that matters to us changed */
     char who[64]; /* "nft (pid 4711)"; "" = not known */
 };

@@ -66,13 +66,21 @@ static void on_repair(void *arg, const char *text) {
     w.n_said++;
 }
 
+static int links_gone;
+
+static void on_links(void *arg) {
+    (void) arg;
+    links_gone++;
+}
+
 static struct net_config config(void) {
     return (struct net_config){.task_pool = IP(10, 80, 0, 0),
                                .task_pool_prefix = 12,
                                .vip_pool = IP(10, 96, 0, 0),
                                .vip_pool_prefix = 16,
                                .record = w.record,
-                               .on_repair = on_repair};
+                               .on_repair = on_repair,
+                               .on_links = on_links};
 }
 
 static struct world_link task_link(int task, const char *name, uint32_t network) {
@@ -531,6 +539,30 @@ static void test_a_single_element_removed_is_repaired(void **state) {
     assert_int_equal(s.failures, 0);
 }
 
+/* Before we have heard of it: a refusal would be for good, a SYN that is lost is sent again. */
+static void test_no_vip_is_refused_while_the_rules_are_gone(void **state) {
+    (void) state;
+    assert_int_equal(nft_run_cmd_from_buffer(w.stranger, "flush ruleset"), 0);
+    assert_int_equal(world_connect(w.task[M_A], SOCK_STREAM, VIP_WEB, 80), -ETIMEDOUT);
+    dispatch_for(said_something);
+    struct seen s = ask(w.task[M_A], SOCK_STREAM, VIP_WEB, 80, 10);
+    assert_int_equal(s.failures, 0);
+}
+
+static void test_no_vip_is_refused_whose_tasks_link_is_gone(void **state) {
+    (void) state;
+    view_endpoint_at(w.view, 0, 1)->serving = false;
+    view_endpoint_at(w.view, 0, 2)->serving = false;
+    apply(w.view);
+    links_gone = 0;
+    world_delete_link("olva1");
+    assert_int_equal(world_connect(w.task[M_A], SOCK_STREAM, VIP_WEB, 80), -ETIMEDOUT);
+    net_dispatch(w.net);
+    assert_int_equal(links_gone, 1);
+    net_dispatch(w.net);
+    assert_int_equal(links_gone, 1);
+}
+
 static void test_a_strangers_own_table_is_left_alone(void **state) {
     (void) state;
     assert_int_equal(nft_run_cmd_from_buffer(w.stranger, "add table inet other"), 0);
@@ -639,12 +671,12 @@ static void test_host_made_a_router_by_others_stays_one(void **state) {
 
 /* --- connections --- */
 
-static int established(uint32_t address) {
+static int open_connections(uint32_t address) {
     struct net_connections v[] = {{.address = address}, {.address = addresses[A2]}};
     assert_int_equal(net_connections(w.net, v, 1, NULL), 0);
-    int n = v[0].established;
+    int n = v[0].open;
     assert_int_equal(net_connections(w.net, v, 2, NULL), 0); /* the same when asked for many */
-    assert_int_equal(v[v[0].address == address ? 0 : 1].established, n);
+    assert_int_equal(v[v[0].address == address ? 0 : 1].open, n);
     return n;
 }
 
@@ -654,7 +686,7 @@ static void forget(uint32_t address, enum net_forget what) {
     assert_int_equal(net_connections(w.net, v, 2, NULL), 0);
 }
 
-static void test_established_counts_and_forget_forgets(void **state) {
+static void test_open_ones_are_counted_and_forgotten(void **state) {
     (void) state;
     int fd[3], server[3];
     for (int i = 0; i < 3; i++) {
@@ -665,15 +697,18 @@ static void test_established_counts_and_forget_forgets(void **state) {
         assert_true(fd[i] >= 0);
         assert_int_equal(who_got(SOCK_STREAM, NULL, &server[i]), B1);
     }
-    assert_int_equal(established(addresses[B1]), 3);
-    assert_int_equal(established(addresses[A1]), 0);
-    forget(addresses[B1], NET_FORGET_LEAVING);
-    assert_int_equal(established(addresses[B1]), 3);
-    close(fd[0]);
+    assert_int_equal(open_connections(addresses[B1]), 3);
+    assert_int_equal(open_connections(addresses[A1]), 0);
+    forget(addresses[B1], NET_FORGET_DATAGRAMS);
+    assert_int_equal(open_connections(addresses[B1]), 3);
+    /* The asker has said all it has to say: the answer is still to come. */
+    assert_int_equal(shutdown(fd[0], SHUT_WR), 0);
+    assert_int_equal(open_connections(addresses[B1]), 3);
     close(server[0]);
-    assert_int_equal(established(addresses[B1]), 2);
+    close(fd[0]);
+    assert_int_equal(open_connections(addresses[B1]), 2);
     forget(addresses[B1], NET_FORGET_ALL);
-    assert_int_equal(established(addresses[B1]), 0);
+    assert_int_equal(open_connections(addresses[B1]), 0);
     for (int i = 1; i < 3; i++) {
         close(fd[i]);
         close(server[i]);
@@ -689,7 +724,7 @@ static void test_udp_leaves_a_gone_task_when_forgotten(void **state) {
     apply(w.view);
     assert_int_equal(send(fd, "again", 5, 0), 5);
     assert_int_equal(who_got(SOCK_DGRAM, NULL, NULL), first); /* it sticks */
-    forget(addresses[first], NET_FORGET_LEAVING);
+    forget(addresses[first], NET_FORGET_DATAGRAMS);
     assert_int_equal(send(fd, "again", 5, 0), 5);
     int second = who_got(SOCK_DGRAM, NULL, NULL);
     assert_true(second >= A1 && second <= A3 && second != first);
@@ -789,6 +824,8 @@ int main(void) {
         T(test_flush_ruleset_is_repaired_and_connections_live),
         T(test_a_single_element_removed_is_repaired),
         T(test_a_strangers_own_table_is_left_alone),
+        T(test_no_vip_is_refused_while_the_rules_are_gone),
+        T(test_no_vip_is_refused_whose_tasks_link_is_gone),
         T(test_apply_after_unnoticed_flush_loads_everything),
         T(test_gateway_device_deleted_is_made_again),
         T(test_task_route_deleted_is_made_again),
@@ -797,7 +834,7 @@ int main(void) {
         T(test_link_being_made_is_left_alone),
         T(test_ip_forward_set_to_0_does_not_cut_tasks_off),
         T(test_host_made_a_router_by_others_stays_one),
-        T(test_established_counts_and_forget_forgets),
+        T(test_open_ones_are_counted_and_forgotten),
         T(test_udp_leaves_a_gone_task_when_forgotten),
         T(test_second_orlop_in_the_namespace_is_refused),
         T(test_next_agent_takes_over),

@@ -72,7 +72,8 @@ static void test_delta_golden(void **state) {
          "add rule inet orlop n1 meta mark set 0x4e000000\n"
          "add rule inet orlop n1 dnat ip to ip daddr . meta mark map @ep\n"
          "add element inet orlop ep { 10.96.0.1 . 0x4e000000 : 10.80.0.11 }\n"
-         "add element inet orlop svc { 10.96.0.1 : goto n1 }\n"},
+         "add element inet orlop svc { 10.96.0.1 : goto n1 }\n"
+         "add element inet orlop served { 10.96.0.1 }\n"},
         /* the last slot's task moves into the hole; its old place is left */
         {"123", "23",
          "add chain inet orlop n2\n"
@@ -86,7 +87,9 @@ static void test_delta_golden(void **state) {
         {"12", "13",
          "delete element inet orlop ep { 10.96.0.1 . 0x4e000001 }\n"
          "add element inet orlop ep { 10.96.0.1 . 0x4e000001 : 10.80.0.13 }\n"},
-        {"1", "", "delete element inet orlop svc { 10.96.0.1 }\n"},
+        {"1", "",
+         "delete element inet orlop svc { 10.96.0.1 }\n"
+         "delete element inet orlop served { 10.96.0.1 }\n"},
     };
     for (size_t i = 0; i < array_len(cases); i++) {
         struct buf out;
