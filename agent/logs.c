@@ -66,7 +66,7 @@ struct logs {
     char state[PATHS_MAX];
     struct logwatch *watch;
     struct list requests, ready;
-    size_t n_requests;
+    size_t n_requests, n_readers;
     uv_idle_t idle; /* active while a request is ready */
     bool closing, idle_closed;
     /* the batch under construction */
@@ -88,6 +88,7 @@ static void maybe_free(struct request *q) {
     list_del(&q->node);
     list_del(&q->in_ready);
     l->n_requests--;
+    l->n_readers -= q->n_sources;
     for (size_t i = 0; i < q->n_sources; i++) log_reader_free(q->sources[i].reader);
     mem_free(q->sources);
     mem_free(q->packed);
@@ -394,6 +395,7 @@ static void begin(struct logs *l, struct bus_stream *s, const Orlop__LogsRequest
     q->stream = s;
     list_add_tail(&l->requests, &q->node);
     l->n_requests++;
+    l->n_readers += q->n_sources;
     bus_stream_accept(s, &stream_ops, q);
     q->opening = true;
     int r = uv_queue_work(l->loop, &q->work, open_all, on_opened);
@@ -405,8 +407,9 @@ static const char *refusal(const struct logs *l, const Orlop__LogsRequest *m, in
     if (!m) return "the request for logs is malformed";
     if (m->n_tasks > LOGS_TASKS_MAX) return "too many tasks in one request for logs";
     *ret_code = EBUSY;
-    if (l->closing || l->n_requests >= LOGS_STREAMS_MAX)
-        return "too many requests for logs are open";
+    if (l->closing || l->n_requests >= LOGS_STREAMS_MAX ||
+        m->n_tasks > LOGS_READERS_MAX - l->n_readers)
+        return "as many logs are read already as there may be";
     *ret_code = ENOENT;
     for (size_t i = 0; i < m->n_tasks; i++)
         if (!task_ok(m->tasks[i]) || l->ops->task_state(l->ctx, m->tasks[i]) == LOGS_TASK_UNKNOWN)

@@ -6,7 +6,7 @@
  *          when all was read).
  * Thread   [loop]: small bounded reads, one batch a turn; [pool] to find the tails.
  * Owns     its streams, readers and handles.
- * Limits   LOGS_TASKS_MAX readers a request, LOGS_STREAMS_MAX requests; LOGS_BATCH_LINES and
+ * Limits   LOGS_TASKS_MAX readers a request, LOGS_READERS_MAX in LOGS_STREAMS_MAX requests; LOGS_BATCH_LINES and
  *          LOGS_BATCH_BYTES a message. A slow reader stops at its credit: it costs its own stream,
  *          and no container ever waits for it, because files are read, not pipes.
  */
@@ -21,6 +21,7 @@
 enum {
     LOGS_TASKS_MAX = 1024,
     LOGS_STREAMS_MAX = 1024, /* the scheduler lets fewer clients in; some read several */
+    LOGS_READERS_MAX = 4096, /* in all of them together; 25 KiB each */
     LOGS_BATCH_LINES = 256,
     LOGS_BATCH_BYTES = 256 * 1024,
 };

@@ -298,6 +298,8 @@ static void source_closed(void *ctx, struct bus_stream *stream, const struct err
         if (k->source == src) k->source = NULL;
     }
     if (err->code && !l->req->follow) l->failed = *err;
+    if (err->code == -EBUSY && l->client && !l->dropped)
+        bus_fail(l->client, -EBUSY, "%s", err->text);
     if (!l->client) {
         free_source(src);
         free_if_over(l);
