@@ -22,8 +22,24 @@ enum { HOLD_QUEUE_MAX = 8 << 20, ANCHOR_RETRY_MS = 1000, ANCHOR_FIRST_MS = 5000 
 
 _Static_assert((int) HOLD_NAME_MAX >= (int) FIFO_NAME_MAX, "a FIFO's name fits a record");
 
+/* One record of the anchor's. False: there is none, or it is gone. */
+static bool hear(struct keeper *k, bool *ret_gone) {
+    struct hold_record r;
+    int fds[PACKET_FDS_MAX];
+    size_t n_fds;
+    int n = packet_receive(k->hold.anchor.fd, &r, sizeof r, fds, &n_fds);
+    *ret_gone = n != -EAGAIN;
+    if (n < 0) return false;
+    for (size_t i = 0; i < n_fds; i++) fd_close(&fds[i]);
+    if (n != sizeof r || r.magic != HOLD_MAGIC || r.op != HOLD_FAREWELL) return false;
+    k->hold.farewell = true;
+    return true;
+}
+
+/* Its goodbye may wait in the socket when a record to it could not be sent any more. */
 static void anchor_gone(struct keeper *k) {
     if (!k->hold.anchor.ready) return;
+    for (bool gone; hear(k, &gone);) continue;
     loop_remove(&k->loop, &k->hold.anchor);
     outq_fini(&k->hold.out);
     k->hold.next_try_ms = k->now_ms;
@@ -93,16 +109,8 @@ static void on_anchor(struct loop_source *s, uint32_t events) {
         if (outq_empty(&k->hold.out)) loop_events(&k->loop, s, EPOLLIN);
     }
     if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR))) return;
-    struct hold_record r;
-    int fds[PACKET_FDS_MAX];
-    size_t n_fds;
-    int n = packet_receive(s->fd, &r, sizeof r, fds, &n_fds);
-    if (n == -EAGAIN) return;
-    for (size_t i = 0; i < n_fds; i++) fd_close(&fds[i]);
-    if (n == sizeof r && r.magic == HOLD_MAGIC && r.op == HOLD_FAREWELL)
-        k->hold.farewell = true;
-    else
-        anchor_gone(k);
+    bool gone;
+    if (!hear(k, &gone) && gone) anchor_gone(k);
 }
 
 /* One anchor at a time: the lock allows no other, so a new connection means that the old one is

@@ -37,7 +37,7 @@ int packet_send(int socket, const void *data, size_t len, const int *fds, size_t
         memcpy(CMSG_DATA(c), fds, sizeof(int) * n_fds);
     }
     while (sendmsg(socket, &m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-        if (errno != EINTR) return errno == EWOULDBLOCK ? -EAGAIN : -errno;
+        if (errno != EINTR && errno != ECONNRESET) return errno == EWOULDBLOCK ? -EAGAIN : -errno;
     return 0;
 }
 
@@ -61,8 +61,9 @@ int packet_receive(int socket, void *data, size_t cap, int *fds, size_t *ret_n_f
                        .msg_controllen = sizeof control};
     *ret_n_fds = 0;
     ssize_t n;
+    /* ECONNRESET is told once, before what the peer had sent: it closed without reading all of ours. */
     while ((n = recvmsg(socket, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC)) < 0)
-        if (errno != EINTR) return errno == EWOULDBLOCK ? -EAGAIN : -errno;
+        if (errno != EINTR && errno != ECONNRESET) return errno == EWOULDBLOCK ? -EAGAIN : -errno;
     size_t got = take_fds(&m, fds);
     if (m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
         for (size_t i = 0; i < got; i++) fd_close(&fds[i]);

@@ -45,8 +45,9 @@ void node_anchor(struct node *n) {
     char log[PATHS_FULL_MAX];
     if (n->anchor) {
         paths_run(&n->paths, "anchor.lock", log);
-        while (fd_lock_holder(log) != n->anchor) wait_a_moment();
-        return;
+        for (int64_t end = clock_mono_ms() + DEADLINE_MS; clock_mono_ms() < end; wait_a_moment())
+            if (fd_lock_holder(log) == n->anchor) return;
+        die("the anchor does not get its lock");
     }
     snprintf(log, sizeof log, "%s/anchor.log", n->dir);
     int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
@@ -62,6 +63,30 @@ void node_anchor(struct node *n) {
     _exit(127);
 }
 
+/* A test that fails leaves nothing behind: an anchor that a keeper has started knows nothing of the
+ * test. The pipe ends with the test, however it ends. */
+static void guard(const struct node *n) {
+    int alive[2];
+    char lock[PATHS_FULL_MAX];
+    if (pipe2(alive, O_CLOEXEC) < 0) die("pipe");
+    pid_t pid = fork();
+    if (pid < 0) die("fork");
+    if (pid > 0) {
+        close(alive[0]); /* alive[1] is left open on purpose */
+        return;
+    }
+    (void) setsid();
+    for (int fd = 0; fd < 3; fd++) close(fd);
+    close(alive[1]);
+    char byte;
+    while (read(alive[0], &byte, 1) < 0) continue;
+    pid_t anchor = fd_lock_holder(paths_run(&n->paths, "anchor.lock", lock));
+    pid_t keeper = fd_lock_holder(paths_run(&n->paths, "keeper.lock", lock));
+    if (anchor > 0) kill(anchor, SIGKILL);
+    if (keeper > 0) kill(keeper, SIGKILL);
+    _exit(0);
+}
+
 void node_start(struct node *n) {
     memset(n, 0, sizeof *n);
     snprintf(n->dir, sizeof n->dir, "/tmp/orlop-keeper-test-XXXXXX");
@@ -71,6 +96,7 @@ void node_start(struct node *n) {
     snprintf(state, sizeof state, "%s/state", n->dir);
     if (paths_init(&n->paths, state, run, NULL) < 0) die("paths");
     if (fd_mkdirs(AT_FDCWD, run, 0755) < 0 || fd_mkdirs(AT_FDCWD, state, 0700) < 0) die("mkdir");
+    guard(n);
     node_anchor(n);
     node_connect(n);
 }
