@@ -99,7 +99,13 @@ static void on_peer(struct loop_source *s, uint32_t events) {
         }
         if (outq_empty(&p->out)) loop_events(&k->loop, s, EPOLLIN);
     }
-    if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR))) return;
+    if (events & (EPOLLHUP | EPOLLERR)) {
+        /* What a dead agent has sent and nobody has read is void: done after the next agent's list
+         * it would be a start of which that one knows nothing. It asks for it anew. */
+        keeper__peer_close(p);
+        return;
+    }
+    if (!(events & EPOLLIN)) return;
     int fds[PACKET_FDS_MAX];
     size_t n_fds;
     int n = packet_receive(s->fd, k->packet, sizeof k->packet, fds, &n_fds);

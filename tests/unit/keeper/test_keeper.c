@@ -101,6 +101,30 @@ static void test_start_after_close_is_refused(void **state) {
     node_stop(&n);
 }
 
+/* The next agent's list would be older than what the keeper does after it. */
+static void test_what_a_dead_agent_left_unread_is_void(void **state) {
+    (void) state;
+    need_node();
+    struct node n;
+    node_start(&n);
+    pid_t keeper = node_keeper(&n);
+    char id[] = T1;
+    Orlop__KeeperRequest r = ORLOP__KEEPER_REQUEST__INIT;
+    Orlop__KeeperTask t = ORLOP__KEEPER_TASK__INIT;
+    t.task = id;
+    r.id = 1;
+    r.what_case = ORLOP__KEEPER_REQUEST__WHAT_CLOSE;
+    r.close = &t;
+    assert_int_equal(kill(keeper, SIGSTOP), 0);
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(keeper_client_send(n.client, &r, NULL, 0, NULL), 0);
+    node_connect(&n);
+    assert_int_equal(kill(keeper, SIGCONT), 0);
+    assert_int_equal(what(node_sh(&n, T1, 1, "exec sleep 1000")),
+                     ORLOP__KEEPER_MESSAGE__WHAT_STARTED);
+    node_stop(&n);
+}
+
 static void test_start_of_a_missing_command_fails_with_its_phase(void **state) {
     (void) state;
     need_node();
@@ -364,6 +388,7 @@ int main(void) {
         cmocka_unit_test(test_start_of_a_command_gives_its_output_and_exit_code),
         cmocka_unit_test(test_start_repeated_answers_the_same_attempt),
         cmocka_unit_test(test_start_after_close_is_refused),
+        cmocka_unit_test(test_what_a_dead_agent_left_unread_is_void),
         cmocka_unit_test(test_start_of_a_missing_command_fails_with_its_phase),
         cmocka_unit_test(test_keeper_death_while_running_is_adopted_with_exit_code),
         cmocka_unit_test(test_forget_needs_a_closed_task),
