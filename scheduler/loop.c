@@ -18,8 +18,11 @@
 #include "scheduler/state/apply.h"
 #include "scheduler/state/snapshot.h"
 
+enum { PLAN_RETRY_MS = 1000, START_RETRY_MS = 1000 };
+
 struct app_work {
     bool dirty;
+    bool planned;    /* has entries in the plan that is in the log */
     int64_t wake_ms; /* INT64_MAX = only when something changes */
 };
 
@@ -88,10 +91,23 @@ void sched_acks_changed(struct sched *s) {
     soon(s);
 }
 
+/* An app that its own plan has not changed: all of it was refused, because what it was made of has
+ * changed meanwhile, maybe not the app itself. */
+static void plan_refused_again(struct sched *s) {
+    int64_t at = sched_now_ms(s) + PLAN_RETRY_MS;
+    void *value;
+    for (size_t i = 0; map_next(&s->apps, &i, NULL, &value);) {
+        struct app_work *w = value;
+        if (w->planned && !w->dirty && w->wake_ms > at) w->wake_ms = at;
+        w->planned = false;
+    }
+}
+
 static void planned(void *ctx, int status, uint64_t idx) {
     struct sched *s = ctx;
     (void) idx;
     s->planning = false;
+    plan_refused_again(s);
     if (status < 0) sched_plan_all(s); /* refused by the disk, or unknown: look again */
     soon(s);
 }
@@ -135,9 +151,11 @@ static void collect(struct sched *s, struct plan *p) {
         struct app_work *w = value;
         if (!w->dirty) continue;
         const struct app *a = state_app(&s->state, name);
+        size_t before = p->n;
         p->wake_ms = INT64_MAX;
         if (a && plan_app(p, a) < 0) sched_die("no memory for a plan");
         w->dirty = p->full;
+        w->planned = p->n > before;
         w->wake_ms = p->wake_ms;
         if (!a) mem_free(map_del(&s->apps, name));
     }
@@ -155,10 +173,10 @@ static void plan(struct sched *s) {
         int r = sched_propose(s, p->entries, p->n, planned, s);
         s->planning = r == 0;
         if (r < 0) { /* the queue or the disk is full: try again soon */
-            log_warn("plan.propose", "error=%d retry_ms=1000", r);
+            log_warn("plan.propose", "error=%d retry_ms=%d", r, PLAN_RETRY_MS);
             const char *name;
             for (size_t i = 0; map_next(&s->state.apps, &i, &name, NULL);)
-                work_of(s, name)->wake_ms = now + 1000;
+                work_of(s, name)->wake_ms = now + PLAN_RETRY_MS;
         }
     }
     plan_fini(p);
@@ -236,10 +254,19 @@ static int restore(void *ctx, uint64_t idx, const uint8_t *data, size_t len) {
 
 /* --- leadership ------------------------------------------------------------------------------ */
 
+static void propose_start(struct sched *s);
+
+static void on_start_again(uv_timer_t *t) {
+    struct sched *s = t->data;
+    if (!s->ready && !s->closing && store_is_leader(s->store)) propose_start(s);
+}
+
 static void started(void *ctx, int status, uint64_t idx) {
     struct sched *s = ctx;
-    if (status < 0) {
-        log_error("leader.start", "error=%d", status);
+    if (status < 0) { /* a full disk: it may have room again; nothing is planned before */
+        log_error("leader.start", "error=%d retry_ms=%d", status, START_RETRY_MS);
+        if (!s->closing)
+            ensure(uv_timer_start(&s->plan_timer, on_start_again, START_RETRY_MS, 0) == 0);
         return;
     }
     s->ready = true;
@@ -250,16 +277,12 @@ static void started(void *ctx, int status, uint64_t idx) {
     sched_plan_all(s);
 }
 
-static void leading(void *ctx, bool now, uint64_t term) {
-    struct sched *s = ctx;
-    s->ready = false;
-    if (!now || s->closing) return;
-    s->term = term;
+static void propose_start(struct sched *s) {
     Orlop__EntryLeaderStart start = ORLOP__ENTRY_LEADER_START__INIT;
     Orlop__EntryIncarnation inc = ORLOP__ENTRY_INCARNATION__INIT;
     Orlop__Entry entries[2] = {ORLOP__ENTRY__INIT, ORLOP__ENTRY__INIT};
     Orlop__Entry *list[] = {&entries[0], &entries[1]};
-    start.term = term;
+    start.term = s->term;
     inc.inc = 1;
     entries[0].what_case = ORLOP__ENTRY__WHAT_LEADER_START;
     entries[0].leader_start = &start;
@@ -267,6 +290,14 @@ static void leading(void *ctx, bool now, uint64_t term) {
     entries[1].incarnation = &inc;
     int r = sched_propose(s, list, s->state.inc ? 1 : 2, started, s);
     if (r < 0) sched_die("the first entry of the leader cannot be proposed");
+}
+
+static void leading(void *ctx, bool now, uint64_t term) {
+    struct sched *s = ctx;
+    s->ready = false;
+    if (!now || s->closing) return;
+    s->term = term;
+    propose_start(s);
 }
 
 const struct store_ops sched_store_ops = {apply, snapshot, restore, leading};

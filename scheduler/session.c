@@ -207,8 +207,19 @@ static int become(struct session *s) {
     return 0;
 }
 
+/* Such an agent neither ends the other's session nor renews its lease: so when the other is gone
+ * its node is down soon, and this one gets in. */
+static bool other_is_up(const struct session *s) {
+    const struct node *n = state_node(&s->agents->sched->state, s->hello->node);
+    return n && n->up && memcmp(n->store, s->hello->store.data, sizeof n->store) != 0;
+}
+
 static void start(struct session *s) {
     struct sched *sched = s->agents->sched;
+    if (other_is_up(s)) {
+        session_fail(s, -EEXIST, "a node of this name is up with another store");
+        return;
+    }
     if (become(s) < 0) {
         session_fail(s, -ENOMEM, "no memory for the node");
         return;
@@ -273,6 +284,7 @@ static void sync_applied(void *ctx, int status, uint64_t idx) {
         session_push(s);
         send_committed(s, c->batch.list, c->batch.n);
     }
+    if (!over(s) && s->pending.n) agents__flush_soon(s->agents);
     batch_fini(&c->batch);
     mem_free(c);
     unref(s);
@@ -399,7 +411,7 @@ static void status_applied(void *ctx, int status, uint64_t idx) {
 }
 
 void session_flush(struct session *s, int64_t now_ms) {
-    if (over(s) || !s->pending.n || s->batch_in_flight) return;
+    if (over(s) || s->stage != SESSION_SYNCED || !s->pending.n || s->batch_in_flight) return;
     struct status_call *c = mem_zalloc(sizeof *c);
     if (!c) {
         session_fail(s, -ENOMEM, "no memory for statuses");
@@ -429,7 +441,7 @@ void session_flush(struct session *s, int64_t now_ms) {
 
 static void on_status(struct session *s, const Orlop__StatusBatch *b) {
     struct err err = {0};
-    if (s->stage != SESSION_SYNCED) return;
+    if (s->stage < SESSION_SYNCING) return; /* the Report will have it; what follows that waits */
     int r = check_statuses(b->tasks, b->n_tasks, &err);
     if (!r && s->pending.n > CHECK_REPORT_TASKS_MAX) r = -ENOBUFS;
     for (size_t i = 0; i < b->n_tasks && !r; i++) r = batch_add(&s->pending, b->tasks[i]);

@@ -141,16 +141,22 @@ static void answer(struct write_call *w) {
     }
 }
 
+/* By this proposal, or by an earlier one of the same request whose answer was lost. */
+static bool done(const struct write_call *w) {
+    const struct client *c = state_client(&w->sched->state, w->client);
+    return c && c->number == w->number;
+}
+
 static void write_applied(void *ctx, int status, uint64_t idx) {
     struct write_call *w = ctx;
     (void) idx;
     w->proposed = false;
-    if (w->stream && status == -ENOSPC)
-        bus_fail(w->stream, status, "the disk with the scheduler's log is full: nothing was done");
-    else if (w->stream && status < 0)
-        bus_fail(w->stream, status, "it is not known whether this was done: ask again");
-    else if (w->stream)
+    if (w->stream && (status == 0 || done(w)))
         answer(w);
+    else if (w->stream && status == -ENOSPC)
+        bus_fail(w->stream, status, "the disk with the scheduler's log is full: nothing was done");
+    else if (w->stream)
+        bus_fail(w->stream, status, "it is not known whether this was done: ask again");
     write_free(w);
 }
 
@@ -169,6 +175,10 @@ void api__write(struct sched *s, struct bus_stream *stream, Orlop__Entry__WhatCa
     *w = (struct write_call){.sched = s, .stream = stream, .number = id->number};
     memcpy(w->client, id->client.data, 16);
     bus_stream_accept(stream, &ops, w);
+    if (done(w)) { /* asked again: needs no entry, and no room for one */
+        answer(w);
+        return;
+    }
     w->proposed = true;
     int r = sched_propose_one(s, what, (void *) (uintptr_t) req, write_applied, w);
     if (r == 0) return;

@@ -22,7 +22,7 @@ struct seen {
     const struct task *newest;
 };
 
-static struct seen look(const struct service *d) {
+static struct seen look(const struct state *s, const struct service *d) {
     struct seen v = {.failed = true};
     list_each (it, &d->tasks) {
         const struct task *t = list_entry(it, struct task, service_link);
@@ -31,6 +31,8 @@ static struct seen look(const struct service *d) {
         v.started |= rule_started(t);
         v.serving |= rule_serving(t);
         v.healthy |= rule_serving(t) && t->status.health == ORLOP__HEALTH__HEALTH_HEALTHY;
+        if (rule_newest(s, d, t->slot) != t)
+            continue; /* replaced: what became of it is no verdict */
         if (!rule_final(t) || rule_replaceable(t)) v.failed = false;
     }
     v.failed &= v.newest != NULL;
@@ -60,9 +62,10 @@ static enum gate shut(const struct seen *v, const char *service, const char *wha
     return v->failed ? GATE_NEVER : GATE_WAITS;
 }
 
-static enum gate check_one(const struct service *d, const struct spec_service *wanted,
-                           const Orlop__Dependency *dep, struct err *why) {
-    struct seen v = look(d);
+static enum gate check_one(const struct state *s, const struct service *d,
+                           const struct spec_service *wanted, const Orlop__Dependency *dep,
+                           struct err *why) {
+    struct seen v = look(s, d);
     if (dep->condition == ORLOP__DEPENDENCY__CONDITION__COMPLETED) {
         if (state__has_fact(d, wanted->hash)) return GATE_OPEN;
         return shut(&v, d->name, "complete", why);
@@ -79,7 +82,6 @@ static enum gate check_one(const struct service *d, const struct spec_service *w
 
 enum gate gate_check(const struct state *s, const struct service *svc,
                      const struct spec_service *def, struct err *why) {
-    (void) s;
     enum gate worst = GATE_OPEN;
     for (size_t i = 0; i < def->def->n_depends_on; i++) {
         const Orlop__Dependency *dep = def->def->depends_on[i];
@@ -87,7 +89,7 @@ enum gate gate_check(const struct state *s, const struct service *svc,
         const struct spec_service *wanted = d ? rule_wanted(d) : NULL;
         struct err one = {0};
         enum gate g = GATE_OPEN;
-        if (wanted && wanted->def->replicas) g = check_one(d, wanted, dep, &one);
+        if (wanted && wanted->def->replicas) g = check_one(s, d, wanted, dep, &one);
         if (dep->optional && g == GATE_NEVER) g = GATE_OPEN;
         if (g <= worst) continue;
         worst = g;

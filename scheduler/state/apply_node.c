@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Nodes: register, first full report, up, down. */
 #include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "apply_internal.h"
 #include "runtime/base/mem.h"
 #include "runtime/base/str.h"
 
-/* Those that hold something there. A copy: ending one may delete others that have ended before. */
+static int by_id(const void *a, const void *b) {
+    return strcmp((*(struct task *const *) a)->id, (*(struct task *const *) b)->id);
+}
+
+/* Those that hold something there. A copy: ending one may delete others that have ended before.
+ * Sorted, because the list's own order is not in a snapshot. */
 static int holders(const struct node *n, struct task ***ret, size_t *ret_n) {
     struct task **v = mem_array(n->n_tasks + 1, sizeof *v);
     if (!v) return -ENOMEM;
@@ -15,6 +22,7 @@ static int holders(const struct node *n, struct task ***ret, size_t *ret_n) {
         struct task *t = list_entry(it, struct task, node_link);
         if (t->holds) v[(*ret_n)++] = t;
     }
+    qsort(v, *ret_n, sizeof(struct task *), by_id);
     *ret = v;
     return 0;
 }
@@ -50,10 +58,11 @@ int apply__node_register(struct state *s, const Orlop__EntryNodeRegister *e, str
 }
 
 /* Absence says something only if the node had heard of the task, or speaks for the first time in
- * this incarnation. */
+ * this incarnation, or will not hear of it any more: what is orphaned is in no set (view.c), and a
+ * set of an earlier session is stored before the report or not at all. */
 static bool knew_of(const struct state *s, const Orlop__EntryNodeSync *e, const struct node *n,
                     const struct task *t) {
-    if (n->synced_inc != s->inc) return true;
+    if (n->synced_inc != s->inc || t->status.state == ORLOP__TASK_STATE__ORPHANED) return true;
     return e->acked && e->acked->inc == s->inc && e->acked->idx >= t->assigned_idx;
 }
 

@@ -203,7 +203,10 @@ int apply__end_task(struct state *s, struct task *t, Orlop__TaskState state, boo
 
 /* --- what nodes say -------------------------------------------------------------------------- */
 
+/* An end is the top: a node decides it once and for all, and the agent that tells it need not know
+ * which attempt the one before it had come to. OLD is none. */
 static bool newer(const Orlop__TaskStatus *old, const Orlop__TaskStatus *st) {
+    if (rule_state_is_final(st->state)) return true;
     if (st->boot != old->boot) return st->boot > old->boot;
     if (st->attempt != old->attempt) return st->attempt > old->attempt;
     return st->state >= old->state; /* the same state again: its health or restarts may be new */

@@ -108,19 +108,27 @@ static int put_facts(struct arena *a, const struct service *svc, Orlop__Snapshot
     return 0;
 }
 
-/* In the order of `changed`, which decoding restores. */
+static int put_services_of(struct arena *a, const struct app *app, Orlop__Snapshot *out) {
+    void *value;
+    for (size_t i = 0; map_next(&app->services, &i, NULL, &value);) {
+        Orlop__SnapshotService *m = fresh(a, &orlop__snapshot_service__descriptor);
+        if (!m || put_service(a, value, m) < 0 || put_facts(a, value, out) < 0) return -ENOMEM;
+        out->services[out->n_services++] = m;
+    }
+    return 0;
+}
+
+/* As apply goes through them, not in the order of `changed`: what applies entries to a restored
+ * state must do it in the same order as what never restored one, or the two drift apart. */
 static int put_services(struct arena *a, const struct state *s, Orlop__Snapshot *out) {
     size_t n = 0;
     list_each (it, &s->services_changed) n++;
     if (!NEW_LIST(a, out, services, n, Orlop__SnapshotService) ||
         !NEW_LIST(a, out, facts, n * STATE_FACTS_MAX, Orlop__ViewFact))
         return -ENOMEM;
-    list_each (it, &s->services_changed) {
-        const struct service *svc = list_entry(it, struct service, changed);
-        Orlop__SnapshotService *m = fresh(a, &orlop__snapshot_service__descriptor);
-        if (!m || put_service(a, svc, m) < 0 || put_facts(a, svc, out) < 0) return -ENOMEM;
-        out->services[out->n_services++] = m;
-    }
+    void *value;
+    for (size_t i = 0; map_next(&s->apps, &i, NULL, &value);)
+        if (put_services_of(a, value, out) < 0) return -ENOMEM;
     return 0;
 }
 
@@ -154,23 +162,32 @@ static int put_nodes(struct arena *a, const struct state *s, Orlop__Snapshot *ou
     return 0;
 }
 
+static Orlop__SnapshotNetwork *network(struct arena *a, const struct network *n) {
+    Orlop__SnapshotNetwork *m = fresh(a, &orlop__snapshot_network__descriptor);
+    if (!m) return NULL;
+    m->id = n->id;
+    m->app = n->app->name;
+    m->key = n->key;
+    m->name = n->name;
+    m->subnet = n->subnet;
+    m->prefix_len = n->prefix_len;
+    m->gateway = n->gateway;
+    m->internal = n->internal;
+    m->next_host = n->next_host;
+    m->retired = n->retired;
+    return m;
+}
+
+/* In the order of each app's list, for the same reason. */
 static int put_networks(struct arena *a, const struct state *s, Orlop__Snapshot *out) {
+    void *value;
     if (!NEW_LIST(a, out, networks, s->networks.n, Orlop__SnapshotNetwork)) return -ENOMEM;
-    list_each (it, &s->networks_changed) {
-        const struct network *n = list_entry(it, struct network, changed);
-        Orlop__SnapshotNetwork *m = fresh(a, &orlop__snapshot_network__descriptor);
-        if (!m) return -ENOMEM;
-        m->id = n->id;
-        m->app = n->app->name;
-        m->key = n->key;
-        m->name = n->name;
-        m->subnet = n->subnet;
-        m->prefix_len = n->prefix_len;
-        m->gateway = n->gateway;
-        m->internal = n->internal;
-        m->next_host = n->next_host;
-        m->retired = n->retired;
-        out->networks[out->n_networks++] = m;
+    for (size_t i = 0; map_next(&s->apps, &i, NULL, &value);) {
+        list_each (it, &((struct app *) value)->networks) {
+            Orlop__SnapshotNetwork *m = network(a, list_entry(it, struct network, app_link));
+            if (!m) return -ENOMEM;
+            out->networks[out->n_networks++] = m;
+        }
     }
     return 0;
 }

@@ -4,14 +4,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "invariants.h"
-#include "manifest_text.h"
 #include "runtime/base/mem.h"
 #include "runtime/base/str.h"
 #include "scheduler/plan/gate.h"
 #include "scheduler/plan/plan.h"
 #include "scheduler/state/apply.h"
 #include "scheduler/state/rules.h"
+#include "tests/lib/invariants.h"
+#include "tests/lib/manifest_text.h"
 
 enum { WORDS_MAX = 32 };
 
@@ -74,6 +74,7 @@ static void apply(struct scenario *sc, Orlop__Entry **entries, size_t n) {
         if (results[i].code) buf_printf(sc->out, "  refused: %s\n", results[i].text);
     mem_free(results);
     invariants_check(&sc->s);
+    invariants_snapshot(&sc->s);
 }
 
 static void apply_one(struct scenario *sc, Orlop__Entry__WhatCase what, void *body) {
@@ -261,35 +262,6 @@ static void do_ps(struct scenario *sc) {
     }
 }
 
-/* Something of its app has failed for good, so that others wait for ever. */
-static bool excused(const struct scenario *sc, const struct service *svc) {
-    void *value;
-    for (size_t i = 0; map_next(&svc->app->services, &i, NULL, &value);) {
-        const struct spec_service *w = rule_wanted(value);
-        if (w && gate_check(&sc->s, value, w, NULL) == GATE_NEVER) return true;
-    }
-    return false;
-}
-
-/* Each slot has a current task that is ready, unless one has failed for good. */
-static void settled(struct scenario *sc, const struct service *svc) {
-    ensure(!svc->removed);
-    const struct spec_service *wanted = rule_wanted(svc);
-    if (gate_check(&sc->s, svc, wanted, NULL) != GATE_OPEN && excused(sc, svc)) return;
-    bool failed = false;
-    uint32_t ready = 0;
-    list_each (it, &svc->tasks) {
-        const struct task *t = list_entry(it, struct task, service_link);
-        failed |= rule_current(t) && rule_final(t) && !rule_replaceable(t) && !rule_ready(t);
-        if (rule_current(t) && rule_ready(t)) ready++;
-    }
-    if (failed || ready == wanted->def->replicas) return;
-    do_ps(sc);
-    fprintf(stderr, "%s\n%s of %s: %u of %u replicas at rest\n", buf_str(sc->out), svc->name,
-            svc->app->name, ready, wanted->def->replicas);
-    abort();
-}
-
 /* Every task does what is wanted of it; one-shots (services named migrate) complete. */
 static bool do_obey(struct scenario *sc) {
     static char lines[256][160];
@@ -332,12 +304,11 @@ static void do_rest(struct scenario *sc) {
         if (!busy) sc->now_ms += 70000; /* back-off, rest */
         if (!busy) busy = do_plan(sc);
     }
-    void *value, *inner;
-    for (size_t i = 0; map_next(&sc->s.apps, &i, NULL, &value);) {
-        struct app *a = value;
-        ensure(!a->removing);
-        for (size_t k = 0; map_next(&a->services, &k, NULL, &inner);) settled(sc, inner);
-    }
+    struct err why = {0};
+    if (invariants_at_rest(&sc->s, &why) == 0) return;
+    do_ps(sc);
+    fprintf(stderr, "%s\nnot at rest: %s\n", buf_str(sc->out), why.text);
+    abort();
 }
 
 /* --- planning -------------------------------------------------------------------------------- */

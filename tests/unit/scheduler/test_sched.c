@@ -8,10 +8,10 @@
 #include <cmocka.h>
 #include <errno.h>
 
-#include "manifest_text.h"
 #include "rig.h"
 #include "runtime/base/mem.h"
 #include "runtime/base/str.h"
+#include "tests/lib/manifest_text.h"
 
 static int setup(void **state) {
     static struct rig r;
