@@ -25,6 +25,8 @@ struct prepare_job {
     struct prepare_input in;
     bool describe;
     struct arena arena; /* describe: its own copy of the spec, nothing waits for it */
+    uv_timer_t again;   /* describe: tried again */
+    bool said;
     struct prepared *out;
     int status;
     bool retry;
@@ -106,6 +108,10 @@ static void prepare(struct agent *a, const struct task *t) {
         refuse(a, t, true, text);
         return;
     }
+    if (a->sweeping) { /* it would take the new files for nobody's */
+        shell->prepare_due = true;
+        return;
+    }
     enum ports_answer ports = ports_ask(a->ports, t->st->spec->app, t->st->spec->service, text);
     shell->prepare_due = ports == PORTS_UNKNOWN;
     if (ports == PORTS_REFUSED) refuse(a, t, false, text);
@@ -115,7 +121,7 @@ static void prepare(struct agent *a, const struct task *t) {
     actions__queue(a, &j->work, prepare_run, prepare_done);
 }
 
-void actions_ports_answered(struct agent *a) {
+void actions_prepare_due(struct agent *a) {
     const char *key;
     void *value;
     for (size_t i = 0; map_next(&a->tasks, &i, &key, &value);) {
@@ -126,7 +132,7 @@ void actions_ports_answered(struct agent *a) {
         if (t->state == TASK_PREPARING)
             prepare(a, t);
         else
-            refuse(a, t, true, "stopped while it waited for its ports");
+            refuse(a, t, true, "stopped while it waited to be prepared");
     }
 }
 
@@ -140,27 +146,67 @@ static void discard(struct agent *a, const struct task *t) {
 
 static void send_stop(struct agent *a, const struct task *t, const struct agent_task *shell);
 
+enum { DESCRIBE_RETRY_MS = 1000 };
+
+static void describe_closed(uv_handle_t *h) {
+    mem_free(container_of((uv_timer_t *) h, struct prepare_job, again));
+}
+
+static void describe_end(struct prepare_job *j) {
+    struct agent *a = j->agent;
+    struct agent_task *shell = agent_task(a, j->id);
+    const struct task *t = rec_task(&a->rec, j->id);
+    a->jobs--;
+    if (t && shell->signal_due) send_stop(a, t, shell);
+    shell->describing = shell->signal_due = shell->watch_due = false;
+    arena_fini(&j->arena);
+    uv_close((uv_handle_t *) &j->again, describe_closed);
+    agent_check_stop(a);
+}
+
+static void describe_done(uv_work_t *w, int status);
+
+static void describe_again(uv_timer_t *timer) {
+    struct prepare_job *j = container_of(timer, struct prepare_job, again);
+    struct agent *a = j->agent;
+    const struct task *t = rec_task(&a->rec, j->id);
+    if (a->stop == AGENT_RUNS && t && t->state == TASK_RUNNING && t->attempt == j->in.attempt) {
+        a->jobs--;
+        j->status = 0;
+        actions__queue(a, &j->work, prepare_run, describe_done);
+        return;
+    }
+    describe_end(j);
+}
+
+/* Its health would not be known for as long as it runs: tried until it is over. */
+static void describe_failed(struct prepare_job *j) {
+    if (!j->said)
+        log_warn("task.describe",
+                 "task=%s err=\"%s\" next=\"again; no health check, stop signal TERM until then\"",
+                 j->id, j->err.text);
+    j->said = true;
+    uv_timer_start(&j->again, describe_again, DESCRIBE_RETRY_MS, 0);
+}
+
 static void describe_done(uv_work_t *w, int status) {
     struct prepare_job *j = container_of(w, struct prepare_job, work);
     struct agent *a = j->agent;
     (void) status;
-    a->jobs--;
     struct agent_task *shell = agent_task(a, j->id);
     const struct task *t = rec_task(&a->rec, j->id);
-    shell->describing = false;
-    if (j->status < 0)
-        log_warn("task.describe", "task=%s err=\"%s\" next=\"no health check, stop signal TERM\"",
-                 j->id, j->err.text);
     if (j->status == 0 && t && t->attempt == j->in.attempt && !shell->prepared)
         keep_prepared(a, j);
     else
         prepared_free(j->out);
-    if (t && shell->signal_due) send_stop(a, t, shell);
+    j->out = NULL;
+    if (j->status < 0 && shell->watch_due && !shell->signal_due) {
+        describe_failed(j);
+        return;
+    }
     if (t && shell->watch_due && shell->prepared && t->state == TASK_RUNNING)
         health_watch(a->health, t, shell->prepared);
-    shell->signal_due = shell->watch_due = false;
-    arena_fini(&j->arena);
-    mem_free(j);
+    describe_end(j);
 }
 
 static void describe(struct agent *a, const struct task *t, struct agent_task *shell) {
@@ -170,6 +216,7 @@ static void describe(struct agent *a, const struct task *t, struct agent_task *s
     prepare_fill(a, j, t);
     j->status = 0; /* networks do not matter */
     j->describe = true;
+    uv_timer_init(a->loop, &j->again);
     arena_init(&j->arena, 64 << 20);
     j->in.task = actions__must(a, arena_copy(&j->arena, &t->st->spec->base));
     actions__queue(a, &j->work, prepare_run, describe_done);
@@ -303,8 +350,9 @@ void actions_perform(struct agent *a, const struct rec_action *action) {
     case REC_CLEAN:
         actions__clean(a, t, (uint32_t) action->arg);
         return;
-    case REC_DRAIN_CHECK:
-        if (ports_settled(a->ports)) aconns_drain_check(a->conns, t->st->spec);
+    case REC_DRAIN_CHECK: /* while maps or proxy still send new ones, none is the last */
+        if (aview_applied_idx(a->view) == astore_info(a->store)->idx && ports_settled(a->ports))
+            aconns_drain_check(a->conns, t->st->spec);
         return;
     case REC_FORGET:
         if (t->st)

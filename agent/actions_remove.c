@@ -264,14 +264,17 @@ static void sweep_done(uv_work_t *w, int status) {
     struct sweep_job *j = container_of(w, struct sweep_job, work);
     (void) status;
     j->agent->jobs--;
+    j->agent->sweeping = false;
     if (j->status < 0) log_warn("agent.sweep", "err=\"%s\" next=\"left as it is\"", j->err.text);
     strv_fini(&j->known);
+    actions_prepare_due(j->agent);
     mem_free(j);
 }
 
+/* Nothing is prepared meanwhile: what comes after the list was made is not on it. */
 void actions_sweep(struct agent *a) {
     if (a->swept) return;
-    a->swept = true;
+    a->swept = a->sweeping = true;
     struct sweep_job *j = actions__must(a, mem_zalloc(sizeof *j));
     j->agent = a;
     const char *key;

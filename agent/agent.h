@@ -40,7 +40,7 @@ struct agent_task {
     bool signal_due;           /* ... and then its stop signal is sent */
     bool watch_due;            /* ... and then its health is watched */
     bool relinking;            /* a pool job makes its links again */
-    bool prepare_due;          /* as soon as the proxy has answered for its ports */
+    bool prepare_due;          /* as soon as the sweep is over and the proxy has answered */
 };
 
 enum agent_stop {
@@ -74,7 +74,7 @@ struct agent {
     uv_timer_t tick;
     struct map tasks;          /* struct agent_task */
     size_t jobs;               /* pool jobs under way */
-    bool swept;                /* leftovers of nobody were looked for */
+    bool swept, sweeping;      /* leftovers of nobody were, are looked for */
     struct strv volumes_going; /* removals under way */
 
     enum agent_stop stop;
@@ -98,7 +98,7 @@ void agent_fini_core(struct agent *a);
 
 /* actions.c */
 void actions_perform(struct agent *a, const struct rec_action *action);
-void actions_ports_answered(struct agent *a); /* some tasks may have waited for it */
+void actions_prepare_due(struct agent *a); /* what some tasks waited for has come */
 void actions_sweep(struct agent *a);          /* after the first list */
 void actions_remove_volumes(struct agent *a); /* volumes_gone that nobody uses any more */
 bool actions_volume_in_use(const struct agent *a, const char *name);

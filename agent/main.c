@@ -130,7 +130,7 @@ static void stop(struct process *p, enum agent_stop how) {
     uv_timer_start(&p->check, on_check, HALT_CHECK_MS, HALT_CHECK_MS);
     if (how == AGENT_HALTS) {
         agent_event(a, &(struct rec_event){.kind = REC_EV_HALT});
-        actions_ports_answered(a); /* nobody waits for the proxy any more */
+        actions_prepare_due(a); /* nobody waits for the proxy any more */
     }
     agent_event(a, &(struct rec_event){.kind = REC_EV_TICK});
 }

@@ -85,7 +85,7 @@ static void search_done(uv_work_t *w, int status) {
             log_warn("port.refused", "port=%u host_ip=\"%s\" err=\"%s\" holder=\"%s\"", x->number,
                      x->host_ip, err_text(x->error), x->holder);
     }
-    if (!p->closing) actions_ports_answered(p->agent);
+    if (!p->closing) actions_prepare_due(p->agent);
 }
 
 static void take_refusals(struct ports *p, const Orlop__ProxyReply *r) {
@@ -124,7 +124,7 @@ static void on_reply(struct ports *p, const Orlop__ProxyReply *r) {
         ensure(e == 0);
         again_in(p, PORTS_RETRY_MS);
     }
-    actions_ports_answered(p->agent);
+    actions_prepare_due(p->agent);
 }
 
 /* ---- connection ---- */

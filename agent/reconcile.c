@@ -71,7 +71,8 @@ void rec__move(struct rec *r, struct task *t, enum task_state to, const char *wh
     if (to == TASK_FINAL) t->clean_after_ms = 0;
     if (was_running) rec__act(r, REC_UNWATCH, t, 0);
     if (to == TASK_RUNNING) rec__act(r, REC_WATCH, t, 0);
-    bool tell = task_wire_state(t) != wire || to == TASK_GONE || to == TASK_FINAL;
+    bool tell =
+        task_wire_state(t) != wire || to == TASK_GONE || to == TASK_FINAL || to == TASK_HALTED;
     if (tell && t->st) rec__act(r, REC_STATUS, t, 0);
 }
 
@@ -282,6 +283,7 @@ void rec__admit(struct rec *r, struct task *t, const struct rec_entry *e) {
     if (!t->st) {
         t->boot = e->boot;
         t->attempt = t->dirty = e->attempt;
+        t->closed = false; /* it may live: an earlier agent's CLOSE is not answered yet */
         rec__move(r, t, TASK_CLOSING, "stray");
         return;
     }
@@ -376,13 +378,12 @@ static void on_listed(struct rec *r, const struct rec_event *ev) {
     }
 }
 
-static void on_set(struct rec *r, const struct rec_event *ev) {
+static void on_set(struct rec *r) {
     const char *key;
     void *value;
     for (size_t i = 0; map_next(&r->tasks, &i, &key, &value);) {
         struct task *t = value;
         if (t->state == TASK_NEW && t->st && r->keeper_up) rec__admit(r, t, NULL);
-        if (ev->full && t->state == TASK_GONE && t->st && !t->st->in_set) t->committed = true;
     }
 }
 
@@ -530,7 +531,7 @@ static void on_event(struct rec *r, const struct rec_event *ev) {
         if (t) on_task_event(r, t, ev);
         return;
     }
-    if (ev->kind == REC_EV_SET) on_set(r, ev);
+    if (ev->kind == REC_EV_SET) on_set(r);
     if (ev->kind == REC_EV_VIEW) r->view_idx = ev->idx;
     if (ev->kind == REC_EV_LISTED) on_listed(r, ev);
     if (ev->kind == REC_EV_KEEPER_LOST) r->keeper_up = false;

@@ -70,7 +70,6 @@ struct rec_event {
     uint64_t boot;
     uint32_t attempt;
     uint64_t idx;
-    bool full; /* SET: a full set was taken */
     bool retry;
     int error; /* negative errno */
     const char *phase, *text;

@@ -174,7 +174,8 @@ static void flush(struct asession *s) {
     if (!s->stream || s->closing) return;
     if (s->hello_due) s->hello_due = !send_hello(s);
     if (s->hello_due || s->stage < S_WELCOMED) return;
-    if (s->report_due) s->report_due = !send_report(s);
+    /* A set of the session before that is on its way to disk belongs to the report. */
+    if (s->report_due && !s->storing) s->report_due = !send_report(s);
     if (s->report_due || s->stage < S_REPORTED) return;
     if (s->resync_due) s->resync_due = !send_resync(s);
     if (s->status_due) s->status_due = !send_statuses(s);
@@ -262,7 +263,7 @@ static void stored(void *ctx) {
     if (full && s->stage == S_REPORTED) s->stage = S_SYNCED;
     log_info("wanted.stored", "idx=%" PRIu64 " full=%d", astore_info(a->store)->idx, full);
     aview_changed(a->view); /* first: what may start now starts with the set at once */
-    agent_event(a, &(struct rec_event){.kind = REC_EV_SET, .full = full});
+    agent_event(a, &(struct rec_event){.kind = REC_EV_SET});
     next_set(s);
 }
 

@@ -47,6 +47,19 @@ static Orlop__TaskState not_started(const struct task *t) {
     return t->attempt > 1 ? ORLOP__TASK_STATE__PREPARING : ORLOP__TASK_STATE__ASSIGNED;
 }
 
+/* Told means never taken back: STOPPING only when the next agent, too, would end this attempt.
+ * Attempt 0: what a reboot ended for good. */
+static bool ends_for_sure(const struct task *t) {
+    return !t->st || !t->st->in_set || t->st->want == ORLOP__WANT__WANT_STOP || t->exited ||
+           t->attempt == 0;
+}
+
+static Orlop__TaskState ending(const struct task *t) {
+    if (ends_for_sure(t)) return ORLOP__TASK_STATE__STOPPING;
+    if (t->state == TASK_SAVING) return ORLOP__TASK_STATE__PREPARING; /* that has failed */
+    return t->state == TASK_CLOSING ? ORLOP__TASK_STATE__STARTING : ORLOP__TASK_STATE__RUNNING;
+}
+
 Orlop__TaskState task_wire_state(const struct task *t) {
     switch ((enum task_state) t->state) {
     case TASK_NEW:
@@ -64,7 +77,7 @@ Orlop__TaskState task_wire_state(const struct task *t) {
     case TASK_STOPPING:
     case TASK_CLOSING:
     case TASK_SAVING: /* not fsynced, so not to be told */
-        return ORLOP__TASK_STATE__STOPPING;
+        return ending(t);
     case TASK_FINAL:
     case TASK_RELEASING:
     case TASK_GONE:
