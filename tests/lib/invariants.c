@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "invariants.h"
+#include "tests/lib/invariants.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 #include "runtime/base/mem.h"
 #include "runtime/base/str.h"
+#include "scheduler/plan/gate.h"
 #include "scheduler/state/net.h"
 #include "scheduler/state/rules.h"
 #include "scheduler/state/snapshot.h"
@@ -98,7 +100,7 @@ static void networks_add_up(const struct state *s) {
     }
 }
 
-static void snapshot_comes_back(const struct state *s) {
+void invariants_snapshot(const struct state *s) {
     uint8_t *first, *second;
     size_t n, m;
     ensure(snapshot_encode(s, &first, &n) == 0);
@@ -121,5 +123,47 @@ void invariants_check(const struct state *s) {
     slots_have_one_task(s);
     nodes_add_up(s);
     networks_add_up(s);
-    snapshot_comes_back(s);
+}
+
+/* --- at rest --------------------------------------------------------------------------------- */
+
+/* Something of its app has failed for good, so that others wait for ever. */
+static bool excused(const struct state *s, const struct service *svc) {
+    void *value;
+    for (size_t i = 0; map_next(&svc->app->services, &i, NULL, &value);) {
+        const struct spec_service *w = rule_wanted(value);
+        if (w && gate_check(s, value, w, NULL) == GATE_NEVER) return true;
+    }
+    return false;
+}
+
+/* Each slot has a current task that is ready, unless one has failed for good. */
+static int settled(const struct state *s, const struct service *svc, struct err *why) {
+    if (svc->removed)
+        return err_say(why, -EAGAIN, "service %s of %s is not gone", svc->name, svc->app->name);
+    const struct spec_service *wanted = rule_wanted(svc);
+    if (gate_check(s, svc, wanted, NULL) != GATE_OPEN && excused(s, svc)) return 0;
+    bool failed = false;
+    uint32_t ready = 0;
+    list_each (it, &svc->tasks) {
+        const struct task *t = list_entry(it, struct task, service_link);
+        failed |= rule_current(t) && rule_final(t) && !rule_replaceable(t) && !rule_ready(t);
+        if (rule_current(t) && rule_ready(t)) ready++;
+    }
+    if (failed || ready == wanted->def->replicas) return 0;
+    return err_say(why, -EAGAIN, "%s of %s has %u of %u replicas", svc->name, svc->app->name, ready,
+                   wanted->def->replicas);
+}
+
+int invariants_at_rest(const struct state *s, struct err *why) {
+    void *value, *inner;
+    for (size_t i = 0; map_next(&s->apps, &i, NULL, &value);) {
+        const struct app *a = value;
+        if (a->removing) return err_say(why, -EAGAIN, "app %s is not removed yet", a->name);
+        for (size_t k = 0; map_next(&a->services, &k, NULL, &inner);) {
+            int r = settled(s, inner, why);
+            if (r < 0) return r;
+        }
+    }
+    return 0;
 }

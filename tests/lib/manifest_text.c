@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "manifest_text.h"
+#include "tests/lib/manifest_text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -87,6 +87,23 @@ static Orlop__Resources *resources(struct manifest_text *m, Orlop__Service *s) {
     return s->resources;
 }
 
+static void add_restart(struct manifest_text *m, Orlop__Service *s, char *text) {
+    Orlop__RestartPolicy *p = s->restart = make(m, &orlop__restart_policy__descriptor);
+    char *max = strchr(text, ':');
+    if (max) *max++ = '\0';
+    p->condition = str_eq(text, "no")       ? ORLOP__RESTART_POLICY__CONDITION__NO
+                   : str_eq(text, "always") ? ORLOP__RESTART_POLICY__CONDITION__ALWAYS
+                                            : ORLOP__RESTART_POLICY__CONDITION__ON_FAILURE;
+    if (max) p->max_attempts = number(max);
+}
+
+static void add_healthcheck(struct manifest_text *m, Orlop__Service *s) {
+    s->healthcheck = make(m, &orlop__healthcheck__descriptor);
+    s->healthcheck->test = append(m, NULL, 0, keep(m, "CMD"));
+    s->healthcheck->test = append(m, s->healthcheck->test, 1, keep(m, "true"));
+    s->healthcheck->n_test = 2;
+}
+
 static void option(struct manifest_text *m, Orlop__Service *s, const char *key, char *value) {
     if (str_eq(key, "replicas")) {
         s->replicas = number(value);
@@ -102,6 +119,11 @@ static void option(struct manifest_text *m, Orlop__Service *s, const char *key, 
         resources(m, s)->memory_reservation_bytes = (uint64_t) number(value) << 20;
     } else if (str_eq(key, "cpu")) {
         resources(m, s)->cpu_reservation_millis = number(value);
+    } else if (str_eq(key, "restart")) {
+        add_restart(m, s, value);
+    } else if (str_eq(key, "grace")) {
+        s->has_stop_grace = true;
+        s->stop_grace_ms = number(value);
     } else if (str_eq(key, "net")) {
         Orlop__ServiceNetwork *n = make(m, &orlop__service_network__descriptor);
         n->network = keep(m, value);
@@ -122,6 +144,10 @@ static void add_service(struct manifest_text *m, char **words, size_t n) {
     s->replicas = 1;
     for (size_t i = 2; i < n; i++) {
         char *value = strchr(words[i], '=');
+        if (!value && str_eq(words[i], "health")) {
+            add_healthcheck(m, s);
+            continue;
+        }
         ensure(value);
         *value++ = '\0';
         option(m, s, words[i], value);

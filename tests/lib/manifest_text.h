@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/* tests/unit/scheduler/manifest_text.h - manifests from one line a part, for tests.
+/* tests/lib/manifest_text.h - manifests from one line a part, for tests.
  *
  *   service NAME [replicas=N] [image=X] [needs=SVC:started|healthy|completed[:restart]]...
  *           [net=KEY]... [ip=A.B.C.D] [port=PUB:TARGET[/udp]]... [mount=VOLUME:/PATH]
- *           [memory=MIB] [cpu=MILLIS]
+ *           [memory=MIB] [cpu=MILLIS] [restart=no|always|on-failure[:MAX]] [health] [grace=MS]
  *   network KEY [name=N] [external] [internal] [subnet=CIDR]
  *   volume KEY
  */
