@@ -436,13 +436,13 @@ static void on_closed(void *ctx, struct bus_stream *stream, const struct err *er
 static const struct bus_stream_ops stream_ops = {
     .data = on_data, .writable = on_writable, .closed = on_closed};
 
-/* A new store knows nothing of what may still run here: it is ended before anybody is told hello.
- */
+/* A store that was never welcomed, be it by an earlier agent's Hello, knows nothing of what may still
+ * run here: it is ended before anybody is told hello. */
 static bool may_hello(const struct asession *s) {
     const struct agent *a = s->agent;
     const struct astore_info *i = astore_info(a->store);
     if (i->idx && aview_applied_idx(a->view) != i->idx) return false;
-    return !i->is_new || (a->rec.keeper_up && rec_strays(&a->rec) == 0) || i->idx;
+    return i->inc || (a->rec.keeper_up && rec_strays(&a->rec) == 0);
 }
 
 static void on_reopen(uv_timer_t *t) {
