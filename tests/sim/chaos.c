@@ -111,7 +111,7 @@ static void kill_sched(void) {
     comes_back(start_sched);
 }
 
-static void reboot(void) {
+void chaos_power_loss(void) {
     sim_say("power loss");
     sim_agent_die();
     sim_sched_die();
@@ -119,18 +119,26 @@ static void reboot(void) {
     sim_disk_power_loss();
     check_rebooted();
     sim_boot++;
+}
+
+static void reboot(void) {
+    chaos_power_loss();
     comes_back(start_agent);
     comes_back(start_sched);
     comes_back(start_keeper);
 }
 
-/* The agent's store is lost, with or without a reboot. */
-static void wipe(void) {
-    if (sim_below(2)) reboot();
+void chaos_wipe(void) {
     sim_say("the agent's store is lost");
     sim_agent_die();
     sim_disk_new_store();
     check_wiped();
+}
+
+/* With or without a reboot. */
+static void wipe(void) {
+    if (sim_below(2)) reboot();
+    chaos_wipe();
     comes_back(start_agent);
 }
 
@@ -210,7 +218,7 @@ static void fault(void) {
 
 /* --- one run --------------------------------------------------------------------------------- */
 
-static void run_for(int64_t us) {
+void chaos_run_for(int64_t us) {
     int64_t end = sim.now_us + us;
     while (sim_next_us() <= end) {
         (void) sim_step();
@@ -226,11 +234,11 @@ static int64_t pause_us(void) {
     return sim_below((uint32_t) longest[sim_below(8)]);
 }
 
-static void begin(uint64_t seed) {
+void chaos_begin(uint64_t seed, bool chaos) {
     sim_reset(seed);
     sim_boot = 1;
-    sim.chaos = true;
-    sim.lossy = seed % 4 == 0;
+    sim.chaos = chaos;
+    sim.lossy = chaos && seed % 4 == 0;
     sim_disk_reset();
     sim_bus_reset();
     sim_keeper_reset();
@@ -255,7 +263,7 @@ static void peace(void) {
     sim_link_break(SIM_AGENT); /* what was lost for good is asked for anew */
     unsigned created = check.created;
     for (int64_t s = 0; s < REST_MAX_S; s += 10) {
-        run_for(10 * SECOND);
+        chaos_run_for(10 * SECOND);
         if (!sim_agent) sim_agent_start();
         if (sim_client_idle() && check_rest(&why) == 0) break;
         if (check.created - created > CREATIONS_MAX)
@@ -269,10 +277,10 @@ static void peace(void) {
 }
 
 void chaos_run(uint64_t seed, unsigned steps) {
-    begin(seed);
+    chaos_begin(seed, true);
     apply_app("one");
     for (unsigned i = 0; i < steps; i++) {
-        run_for(pause_us());
+        chaos_run_for(pause_us());
         if (sim_below(3) == 0)
             user();
         else

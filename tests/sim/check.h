@@ -88,6 +88,7 @@ void check_proposed(const uint8_t *data, size_t len);
 void check_refused(const uint8_t *data, size_t len); /* by the disk */
 void check_committed(uint64_t idx, const uint8_t *data, size_t len);
 void check_applied(uint64_t idx, const uint8_t *data, size_t len); /* by the running scheduler */
+const char *check_task_named(const char *name);                    /* id of the newest one; NULL */
 void check_show(void);                                             /* the tasks, into the trace */
 void check_sched_starts(const struct sched *s);
 void check_answered(const uint8_t client[static 16], uint64_t number, const struct err *err);

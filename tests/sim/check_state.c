@@ -380,6 +380,11 @@ static void same_state(const struct state *s) {
     sim_as(was);
 }
 
+const char *check_task_named(const char *name) {
+    const struct task *t = state_task_named(&check_truth, name);
+    return t ? t->id : NULL;
+}
+
 void check_show(void) {
     void *value;
     for (size_t i = 0; map_next(&check_truth.tasks, &i, NULL, &value);) {

@@ -91,7 +91,7 @@ void storelog_close(struct storelog *l) {
 }
 
 int storelog_append(struct storelog *l, const void *data, size_t len, bool sync, struct err *err) {
-    if (sim_chance(8)) return err_set(err, -ENOSPC, "write %s", l->name);
+    if (sim.disk_full || sim_chance(8)) return err_set(err, -ENOSPC, "write %s", l->name);
     add(file(l->name), data, len, false);
     l->end += 12 + len;
     if (!sync) return 0;
@@ -106,7 +106,7 @@ int storelog_frame(struct buf *b, const void *data, size_t len) {
 }
 
 int storelog_rewrite(struct storelog *l, const struct buf *records, struct err *err) {
-    if (sim_chance(8)) return err_set(err, -ENOSPC, "write %s", l->name);
+    if (sim.disk_full || sim_chance(8)) return err_set(err, -ENOSPC, "write %s", l->name);
     empty(file(l->name));
     for (size_t at = 0; at < records->len;) {
         uint64_t len;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* sim --seed N | --seeds A-B [--steps N] [-v] [--naive WHAT]: see README.md. */
+/* sim --seed N | --seeds A-B | --script FILE [--steps N] [-v] [--naive WHAT]: see README.md. */
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -11,6 +11,7 @@
 
 #include "chaos.h"
 #include "runtime/base/str.h"
+#include "script.h"
 #include "sim.h"
 
 enum { STEPS = 30 };
@@ -31,7 +32,8 @@ static double seconds(void) {
 }
 
 static int usage(void) {
-    fprintf(stderr, "usage: sim --seed N | --seeds A-B [--steps N] [-v] [--naive WHAT]\n");
+    fprintf(stderr,
+            "usage: sim --seed N | --seeds A-B | --script FILE [--steps N] [-v] [--naive WHAT]\n");
     return 2;
 }
 
@@ -56,13 +58,13 @@ static int run(uint64_t first, uint64_t last, unsigned steps) {
 }
 
 int main(int argc, char **argv) {
-    static const struct option options[] = {{"seed", required_argument, NULL, 's'},
-                                            {"seeds", required_argument, NULL, 'r'},
-                                            {"steps", required_argument, NULL, 'n'},
-                                            {"naive", required_argument, NULL, 'w'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"seed", required_argument, NULL, 's'},  {"seeds", required_argument, NULL, 'r'},
+        {"steps", required_argument, NULL, 'n'}, {"script", required_argument, NULL, 'g'},
+        {"naive", required_argument, NULL, 'w'}, {NULL, 0, NULL, 0}};
     uint64_t first = 1, last = 0;
     uint32_t steps = STEPS;
+    const char *script = NULL;
     for (int c; (c = getopt_long(argc, argv, "v", options, NULL)) != -1;) {
         int r = 0;
         if (c == 's')
@@ -71,6 +73,8 @@ int main(int argc, char **argv) {
             r = range(optarg, &first, &last);
         else if (c == 'n')
             r = str_to_u32(optarg, 1000000, &steps);
+        else if (c == 'g')
+            script = optarg;
         else if (c == 'w')
             sim.naive = optarg;
         else if (c == 'v')
@@ -79,8 +83,9 @@ int main(int argc, char **argv) {
             return usage();
         if (r < 0) return usage();
     }
-    if (last < first || optind < argc) return usage();
     signal(SIGABRT, on_abort);
     signal(SIGSEGV, on_abort);
+    if (script) return script_run(script) < 0;
+    if (last < first || optind < argc) return usage();
     return run(first, last, steps);
 }

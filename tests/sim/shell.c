@@ -99,7 +99,7 @@ int cgroup_read_usage(const char *parent, const char *name, struct cgroup_usage 
 
 int net_apply(struct net *n, const struct net_view *want, struct err *err) {
     (void) n;
-    if (sim_chance(30)) return err_set(err, -EAGAIN, "load the rules");
+    if (sim.view_fails || sim_chance(30)) return err_set(err, -EAGAIN, "load the rules");
     check_view(want, astore_info(sim_agent->store)->idx);
     return 0;
 }

@@ -37,8 +37,9 @@ struct sim {
     bool verbose;
     struct buf *story; /* golden traces: what is said goes here */
     /* What may happen by itself; all off: every delay is one millisecond, nothing fails. */
-    bool chaos;        /* delays, failing calls, full disks, crashes of workloads */
-    bool lossy;        /* messages of a session are lost, doubled, overtaken */
+    bool chaos;                 /* delays, failing calls, full disks, crashes of workloads */
+    bool lossy;                 /* messages of a session are lost, doubled, overtaken */
+    bool view_fails, disk_full; /* golden traces: a call fails for as long as it says */
     const char *naive; /* what the simulated keeper or disk does wrong: a proof that checks fire */
 };
 extern struct sim sim;
