@@ -105,7 +105,7 @@ int storelog_frame(struct buf *b, const void *data, size_t len) {
     return r < 0 ? r : buf_add(b, data, len);
 }
 
-int storelog_rewrite(struct storelog *l, const struct buf *records, struct err *err) {
+int storelog_rewrite(struct storelog *l, struct buf *records, struct err *err) {
     if (sim.disk_full || sim_chance(8)) return err_set(err, -ENOSPC, "write %s", l->name);
     empty(file(l->name));
     for (size_t at = 0; at < records->len;) {
