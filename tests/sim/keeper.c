@@ -312,7 +312,7 @@ static void on_start(struct kpeer *p, const Orlop__KeeperRequest *r) {
         s->starter_id = r->id;
     } else if (s) {
         answer_start(s, p, r->id);
-    } else if (map_get(&k.closed, spec->task) && !sim_is_naive("forget-closed")) {
+    } else if (map_get(&k.closed, spec->task)) {
         answer_failed(p, r->id, ESHUTDOWN, "keeper", "the task is closed");
     } else if (living(spec->task)) {
         answer_failed(p, r->id, EBUSY, "keeper", "another attempt of the task lives");
