@@ -98,7 +98,7 @@ void agent_fini_core(struct agent *a);
 
 /* actions.c */
 void actions_perform(struct agent *a, const struct rec_action *action);
-void actions_prepare_due(struct agent *a); /* what some tasks waited for has come */
+void actions_prepare_due(struct agent *a);    /* what some tasks waited for has come */
 void actions_sweep(struct agent *a);          /* after the first list */
 void actions_remove_volumes(struct agent *a); /* volumes_gone that nobody uses any more */
 bool actions_volume_in_use(const struct agent *a, const char *name);

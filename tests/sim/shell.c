@@ -52,6 +52,15 @@ int prepare_task_describe(const struct prepare_input *in, struct prepared **ret,
     return 0;
 }
 
+Orlop__SandboxLink **prepare_task_links(struct arena *a, const char *sandbox,
+                                        const struct prepare_network *networks, size_t n) {
+    (void) a;
+    (void) sandbox;
+    (void) networks;
+    (void) n;
+    return NULL; /* nobody deletes links here */
+}
+
 void prepared_free(struct prepared *p) {
     if (!p) return;
     arena_fini(&p->arena);
@@ -198,6 +207,11 @@ enum ports_answer ports_ask(const struct ports *p, const char *app, const char *
     if (!sim_chance(50)) return PORTS_HELD;
     sim_after_us(SIM_AGENT, sim_delay_us(1000, 500000), ports_answered, NULL);
     return PORTS_UNKNOWN;
+}
+
+bool ports_settled(const struct ports *p) {
+    (void) p;
+    return !sim_chance(100);
 }
 
 void ports_update(struct ports *p) {
