@@ -7,10 +7,12 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <string.h>
 
 #include "rig.h"
 #include "runtime/base/mem.h"
 #include "runtime/base/str.h"
+#include "scheduler/api/api.h"
 #include "tests/lib/manifest_text.h"
 
 static int setup(void **state) {
@@ -286,6 +288,70 @@ static void test_exec_and_logs_reach_the_agent(void **state) {
     arena_fini(&a);
 }
 
+/* --- readers of logs, up to the limit --- */
+
+static struct {
+    unsigned ended;
+    struct err last;
+} readers;
+
+static void reader_ended(void *ctx, struct bus_stream *s, const struct err *err) {
+    (void) ctx;
+    (void) s;
+    readers.ended++;
+    readers.last = *err;
+}
+
+static bool reader_has_ended(struct rig *r) {
+    (void) r;
+    return readers.ended > 0;
+}
+
+static struct bus_stream *follow_shop(struct rig *r) {
+    static const struct bus_stream_ops ops = {.closed = reader_ended};
+    struct bus_stream *s = NULL;
+    Orlop__LogsRequest l = ORLOP__LOGS_REQUEST__INIT;
+    l.app = "shop";
+    l.follow = true;
+    l.tail = -1;
+    assert_int_equal(bus_request_pb(r->client, ORLOP__METHOD__LOGS, &l.base, &ops, r, &s), 0);
+    return s;
+}
+
+/* What was asked before it has been heard. */
+static void ask_for_nodes(struct rig *r) {
+    struct arena a;
+    struct err err;
+    arena_init(&a, 1 << 20);
+    Orlop__Empty q = ORLOP__EMPTY__INIT;
+    assert_non_null(rig_call(r, ORLOP__METHOD__NODE_LIST, &q.base,
+                             &orlop__node_list_answer__descriptor, &a, &err));
+    arena_fini(&a);
+}
+
+static void test_one_reader_of_logs_too_many_is_refused(void **state) {
+    struct rig *r = *state;
+    struct err err;
+    uint64_t revision = 0;
+    apply_shop(r, "1", 0, &err, &revision);
+    memset(&readers, 0, sizeof readers);
+    struct bus_stream *first = follow_shop(r);
+    for (int i = 1; i < API_LOGS_MAX; i++) (void) follow_shop(r);
+    ask_for_nodes(r);
+    assert_int_equal(readers.ended, 0);
+    (void) follow_shop(r);
+    assert_true(rig_until(r, reader_has_ended));
+    assert_int_equal(readers.last.code, -EBUSY);
+    assert_string_equal(readers.last.text,
+                        "256 clients read logs already, which is as many as there may be");
+    readers.ended = 0;
+    bus_cancel(first);
+    assert_true(rig_until(r, reader_has_ended));
+    (void) follow_shop(r);
+    ask_for_nodes(r);
+    assert_int_equal(readers.ended, 1); /* that was the first one */
+}
+
 static bool node_down_seen(struct rig *r) {
     struct arena a;
     arena_init(&a, 4 << 20);
@@ -322,6 +388,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_why_without_a_node_says_so, setup, teardown),
         cmocka_unit_test_setup_teardown(test_why_of_an_end_says_what_comes_next, setup, teardown),
         cmocka_unit_test_setup_teardown(test_exec_and_logs_reach_the_agent, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_one_reader_of_logs_too_many_is_refused, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_silent_node_is_down_and_comes_back_with_its_tasks,
                                         setup, teardown),
     };
