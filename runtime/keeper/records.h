@@ -13,7 +13,7 @@
  * Limits   a record that is torn, foreign or out of range is skipped by the reader, and named by
  *          records_examine; a torn tail (full disk) is cut off by the next append. Whole records
  *          that are gone from the end leave no trace here: an end that is not known is reported as
- *          such, and a container that nobody knows is found by its cgroup.
+ *          such, a container whose start is not known runs on unseen until its cgroup is removed.
  */
 #ifndef ORLOP_KEEPER_RECORDS_H
 #define ORLOP_KEEPER_RECORDS_H

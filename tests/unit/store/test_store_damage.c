@@ -29,7 +29,7 @@
 #include "scheduler/raft/verify.h"
 #include "tests/lib/damage.h"
 
-enum { ENTRIES_MAX = 6000, SAMPLES = 24 };
+enum { ENTRIES_MAX = 6000, SAMPLES = 16 };
 
 /* A state machine whose value depends on every entry and on their order. */
 struct machine {
