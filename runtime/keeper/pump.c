@@ -230,10 +230,11 @@ static bool mounted(const char *dir, const char *parent) {
 int keeper__fifo_mount(const struct paths *p, struct err *err) {
     char dir[PATHS_FULL_MAX];
     fifo_dir(p, dir);
-    if (mkdir(dir, 0755) < 0 && errno != EEXIST) return err_set(err, -errno, "mkdir %s", dir);
+    /* 0700: a FIFO belongs to its container's user, who may be somebody on the machine as well. */
+    if (mkdir(dir, 0700) < 0 && errno != EEXIST) return err_set(err, -errno, "mkdir %s", dir);
     if (mounted(dir, p->run)) return 0;
     int r = sys_mount("orlop-fifo", dir, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
-                      "mode=0755,size=1m");
+                      "mode=0700,size=1m");
     return r < 0 ? err_set(err, r, "mount a tmpfs on %s", dir) : 0;
 }
 
