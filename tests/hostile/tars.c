@@ -110,15 +110,15 @@ static void odd_entries(void) {
     char name[LONG];
     memset(name, 'n', sizeof name);
     with_pax("refuse-long-name.tar", "path", name, sizeof name);
-    with_pax("refuse-long-link.tar", "linkpath", name, sizeof name);
+    with_pax("any-long-link.tar", "linkpath", name, sizeof name);
     for (size_t i = 0; i < sizeof name; i += 2) memcpy(name + i, "d/", 2);
     with_pax("refuse-deep-name.tar", "path", name, 2000);
     with_pax("refuse-overlay-redirect.tar", "SCHILY.xattr.trusted.overlay.redirect", "/etc", 4);
     with_pax("refuse-overlay-opaque.tar", "SCHILY.xattr.trusted.overlay.opaque", "y", 1);
     with_pax("refuse-overlay-user.tar", "SCHILY.xattr.user.overlay.opaque", "y", 1);
     with_pax("refuse-owner.tar", "uid", "4294967295", 10);
-    with_pax("refuse-owner-negative.tar", "gid", "-1", 2);
-    with_pax("refuse-sparse-huge.tar", "GNU.sparse.realsize", "4611686018427387904", 19);
+    with_pax("any-owner-negative.tar", "gid", "-1", 2);
+    with_pax("any-sparse-huge.tar", "GNU.sparse.realsize", "4611686018427387904", 19);
     const struct tar_entry white = {'3', "w", .data = NULL};
     save_entries("refuse-device-0-0.tar", &white, 1);
 }
