@@ -309,6 +309,13 @@ static json_t *json_addresses(const Orlop__TaskInfo *t) {
     return list;
 }
 
+static json_t *json_pairs(Orlop__KeyValue *const *list, size_t n) {
+    json_t *j = need(json_object());
+    for (size_t i = 0; i < n; i++)
+        ensure(json_object_set_new(j, list[i]->key, json_string(list[i]->value)) == 0);
+    return j;
+}
+
 json_t *render_task(const Orlop__TaskInfo *t) {
     static const Orlop__TaskStatus none = ORLOP__TASK_STATUS__INIT;
     const Orlop__TaskStatus *s = t->status ? t->status : &none;
@@ -328,5 +335,8 @@ json_t *render_task(const Orlop__TaskInfo *t) {
     ensure(json_object_set_new(j, "waiting", json_string(t->waiting)) == 0);
     ensure(json_object_set_new(j, "created_unix_ms", json_integer(t->created_unix_ms)) == 0);
     ensure(json_object_set_new(j, "current", json_boolean(t->current)) == 0);
+    ensure(json_object_set_new(j, "labels", json_pairs(t->labels, t->n_labels)) == 0);
+    ensure(json_object_set_new(j, "service_labels",
+                               json_pairs(t->service_labels, t->n_service_labels)) == 0);
     return j;
 }

@@ -5,8 +5,10 @@
 #include <errno.h>
 
 #include "check.h"
+#include "constraint.h"
 #include "runtime/base/mem.h"
 #include "runtime/base/str.h"
+#include "runtime/base/sysctl.h"
 
 enum { DAY_MS = 86400000 };
 
@@ -88,12 +90,96 @@ static int check_lists(const Orlop__Service *s, struct err *err) {
         {s->n_secrets, "secrets"},
         {s->n_configs, "configs"},
         {s->n_extra_hosts, "extra hosts"},
+        {s->n_group_add, "groups"},
+        {s->n_sysctls, "sysctls"},
+        {s->n_dns_search, "search domains"},
+        {s->n_dns_options, "resolver options"},
+        {s->n_devices, "devices"},
+        {s->n_device_rules, "device rules"},
+        {s->n_service_labels, "labels"},
     };
     for (size_t i = 0; i < array_len(lists); i++) {
         int r = at_most(lists[i].n, lists[i].what, err);
         if (r < 0) return r;
     }
     return 0;
+}
+
+/* --- what a task may have of the machine ------------------------------------------------------- */
+
+static bool is_access(const char *s) {
+    return *s && strlen(s) <= 3 && strspn(s, "rwm") == strlen(s);
+}
+
+static int check_devices(const Orlop__Service *s, struct err *err) {
+    for (size_t i = 0; i < s->n_devices; i++) {
+        const Orlop__Device *d = s->devices[i];
+        if (*d->source != '/' || *d->target != '/' || !is_access(d->access))
+            return err_say(err, -EINVAL, "device \"%.80s:%.80s:%.10s\" is no device", d->source,
+                           d->target, d->access);
+    }
+    for (size_t i = 0; i < s->n_device_rules; i++) {
+        const Orlop__DeviceRule *r = s->device_rules[i];
+        bool type = strlen(r->type) == 1 && strchr("abc", *r->type);
+        if (!type || !is_access(r->access) || r->major < -1 || r->major > 4095 || r->minor < -1 ||
+            r->minor > 1048575)
+            return err_say(err, -EINVAL, "device rule %zu is none", i + 1);
+    }
+    return 0;
+}
+
+/* A word of resolv.conf: nothing in it may start a line of its own. */
+static bool is_resolver_word(const char *s) {
+    size_t n = strlen(s);
+    for (size_t i = 0; i < n; i++)
+        if (s[i] <= ' ' || s[i] > '~') return false;
+    return n > 0 && n <= 253;
+}
+
+static int check_words(char *const *list, size_t n, const char *what, struct err *err) {
+    for (size_t i = 0; i < n; i++)
+        if (!is_resolver_word(list[i]))
+            return err_say(err, -EINVAL, "%s \"%.80s\" is not valid", what, list[i]);
+    return 0;
+}
+
+static int check_placement(const Orlop__Service *s, struct err *err) {
+    const Orlop__Placement *p = s->placement;
+    struct constraint c;
+    bool global =
+        s->mode == ORLOP__SERVICE__MODE__GLOBAL || s->mode == ORLOP__SERVICE__MODE__GLOBAL_JOB;
+    if (global && s->replicas > 1)
+        return err_say(err, -EINVAL, "it is global, one replica on each node: it has no number");
+    if (*s->container_name && s->replicas > 1)
+        return err_say(err, -EINVAL, "container_name %.80s is for one replica, not %u",
+                       s->container_name, s->replicas);
+    if (*s->container_name && !check_is_name(s->container_name, 253))
+        return err_say(err, -EINVAL, "container_name \"%.80s\" is not valid", s->container_name);
+    int r = p ? at_most(p->n_constraints, "placement constraints", err) : 0;
+    for (size_t i = 0; p && r == 0 && i < p->n_constraints; i++)
+        r = constraint_parse(p->constraints[i], &c, err);
+    return r;
+}
+
+static int check_machine(const Orlop__Service *s, struct err *err) {
+    bool host = str_eq(s->network_mode, "host");
+    if (*s->network_mode && !host && !str_eq(s->network_mode, "none"))
+        return err_say(err, -EINVAL, "network mode \"%.80s\" is not known", s->network_mode);
+    if (*s->network_mode && (s->n_networks || s->n_ports))
+        return err_say(err, -EINVAL, "networks and ports exclude the network mode %s",
+                       s->network_mode);
+    if (s->oom_score_adj < -1000 || s->oom_score_adj > 1000)
+        return err_say(err, -EINVAL, "oom_score_adj %d is not -1000 to 1000", s->oom_score_adj);
+    if (*s->domainname && !check_is_name(s->domainname, CHECK_NAME_MAX))
+        return err_say(err, -EINVAL, "domain name \"%.80s\" is not valid", s->domainname);
+    for (size_t i = 0; i < s->n_sysctls; i++)
+        if (!sysctl_is_namespaced(s->sysctls[i]->key, host))
+            return err_say(err, -EINVAL, "sysctl \"%.80s\" is not the task's own",
+                           s->sysctls[i]->key);
+    int r = check_placement(s, err);
+    if (r == 0) r = check_words(s->dns_search, s->n_dns_search, "search domain", err);
+    if (r == 0) r = check_words(s->dns_options, s->n_dns_options, "resolver option", err);
+    return r == 0 ? check_devices(s, err) : r;
 }
 
 static int check_image(const Orlop__Service *s, struct err *err) {
@@ -369,6 +455,7 @@ int check__service(const struct check_refs *refs, const Orlop__Service *s, struc
     int r = check_lists(s, err);
     if (!r) r = check_image(s, err);
     if (!r) r = check_environment(s, err);
+    if (!r) r = check_machine(s, err);
     if (!r) r = check_ports(s, err);
     if (!r) r = check_networks(refs, s, err);
     if (!r) r = check_files(refs, s, err);

@@ -43,7 +43,7 @@ static void or_variable(struct compose_project *c, struct cf_node *m, struct cf_
 
 static struct cf_node *string_schema(struct compose_project *c, const struct cf_key *k) {
     struct cf_node *m = typed(c, "string"), *fits = map(c);
-    const char *const *words = k->done ? k->done : k->words;
+    const char *const *words = k->use == CF_PARTLY && k->done ? k->done : k->words;
     if (!words && !k->pattern) return m;
     if (words) {
         struct cf_node *list = cf_new(c, CF_SEQ, NULL);

@@ -44,9 +44,9 @@ static void print_table(FILE *out, const struct cf_table *t, const char *path) {
         if (!k->use) continue; /* part of something that is refused as a whole */
         snprintf(below, sizeof below, "%s%s%s", path, *path ? "." : "", k->name);
         fprintf(out, "| `%s` | %s | ", below, uses[k->use]);
-        print_done(out, k->done);
+        if (k->use == CF_PARTLY) print_done(out, k->done);
         fprintf(out, "%s |\n", k->why ? k->why : "");
-        if (k->use != CF_REFUSES) print_below(out, k, below);
+        if (k->use == CF_DOES || k->use == CF_PARTLY) print_below(out, k, below);
     }
 }
 

@@ -99,6 +99,48 @@ static void add_tmpfs(struct cf_manifest *m, Orlop__Service *s, const struct cf_
     }
 }
 
+/* ---- volumes_from ---- */
+
+static bool has_target(const Orlop__Service *s, const char *target) {
+    for (size_t i = 0; target && i < s->n_mounts; i++)
+        if (str_eq(s->mounts[i]->target, target)) return true;
+    return false;
+}
+
+/* "service", "service:ro": what that one mounts, but for targets of our own. That no service leads
+ * back to itself has been checked with the dependencies. */
+static void add_from(struct cf_manifest *m, Orlop__Service *s, const struct cf_node *n) {
+    const char *colon = strchr(n->s, ':'), *access = colon ? colon + 1 : "rw";
+    const char *name = colon ? cf_strndup(m->c, n->s, (size_t) (colon - n->s)) : n->s;
+    const struct cf_node *other = cf_get(cf_get(m->model, "services"), name);
+    const struct cf_node *volumes = cf_get(other, "volumes"), *from = cf_get(other, "volumes_from");
+    if (!other || (!str_eq(access, "ro") && !str_eq(access, "rw"))) {
+        cf_refuse(m->c, n,
+                  "volumes from \"%.100s\" are not supported: from a service of this file, "
+                  "with :ro or :rw, they are",
+                  n->s);
+        return;
+    }
+    for (uint32_t i = 0; volumes && i < volumes->n; i++) {
+        const struct cf_node *v = volumes->items[i];
+        const char *type = cf_get_str(v, "type"), *source = cf_get_str(v, "source");
+        if (has_target(s, cf_get_str(v, "target")) || (type && str_eq(type, "tmpfs"))) continue;
+        size_t before = s->n_mounts;
+        if (str_empty(source))
+            cf_refuse(m->c, n, "an anonymous volume of %.100s is each task's own: give it a name",
+                      name);
+        else
+            add_volume(m, s, v);
+        if (s->n_mounts > before && str_eq(access, "ro")) s->mounts[before]->read_only = true;
+    }
+    for (uint32_t i = 0; from && i < from->n; i++) {
+        size_t before = s->n_mounts;
+        add_from(m, s, from->items[i]);
+        for (size_t k = before; k < s->n_mounts && str_eq(access, "ro"); k++)
+            s->mounts[k]->read_only = true;
+    }
+}
+
 /* ---- secrets and configs ---- */
 
 static uint32_t id_of(struct cf_manifest *m, const struct cf_node *use, const char *key) {
@@ -127,7 +169,7 @@ void cf_m_mounts(struct cf_manifest *m, Orlop__Service *s, const struct cf_node 
     const struct {
         const char *key;
         void (*add)(struct cf_manifest *m, Orlop__Service *s, const struct cf_node *n);
-    } lists[] = {{"volumes", add_volume}, {"tmpfs", add_tmpfs}};
+    } lists[] = {{"volumes", add_volume}, {"tmpfs", add_tmpfs}, {"volumes_from", add_from}};
     for (size_t k = 0; k < array_len(lists); k++) {
         const struct cf_node *list = cf_get(service, lists[k].key);
         for (uint32_t i = 0; list && i < list->n; i++) {

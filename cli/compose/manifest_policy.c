@@ -96,6 +96,19 @@ static uint64_t cpu_millis(struct cf_manifest *m, const struct cf_node *n) {
     return (uint64_t) ceil(v * 1000 - 1e-9);
 }
 
+/* cpu_quota of cpu_period, in microseconds: another way to write `cpus`. */
+static uint64_t cpu_quota(struct cf_manifest *m, const struct cf_node *n, uint64_t cpus) {
+    const struct cf_node *quota = cf_get(n, "cpu_quota"), *period = cf_get(n, "cpu_period");
+    double q = cf_number(quota), p = period ? cf_number(period) : 100000;
+    if (cpus)
+        cf_issue(m->c, quota, "conflict", "cpu_quota and cpus say the same: write one");
+    else if (p < 1000 || p > 1000000 || q > p * 1e6)
+        cf_issue(m->c, period ? period : quota, "range", "cpu_period must be 1000 to 1000000");
+    else if (q > 0)
+        return (uint64_t) ceil(q * 1000 / p - 1e-9);
+    return cpus;
+}
+
 static uint64_t positive(const struct cf_node *n) {
     return n && !n->negative ? n->u : 0; /* -1 = without limit */
 }
@@ -106,6 +119,7 @@ static void add_resources(struct cf_manifest *m, Orlop__Service *s, const struct
     r->memory_limit_bytes = positive(either(n, "limits", "memory", "mem_limit"));
     r->memory_reservation_bytes = positive(either(n, "reservations", "memory", "mem_reservation"));
     r->cpu_limit_millis = cpu_millis(m, either(n, "limits", "cpus", "cpus"));
+    if (cf_get(n, "cpu_quota")) r->cpu_limit_millis = cpu_quota(m, n, r->cpu_limit_millis);
     r->cpu_reservation_millis = cpu_millis(m, either(n, "reservations", "cpus", NULL));
     r->pids_limit = positive(either(n, "limits", "pids", "pids_limit"));
     if (r->memory_limit_bytes || r->memory_reservation_bytes || r->cpu_limit_millis ||

@@ -30,21 +30,25 @@ static void claim(struct cf_manifest *m, const struct cf_node *at, const char *p
 
 /* Of the words the schema says which are done; in permissive mode a port with others is left out.
  */
-static bool is_done(struct compose_project *c, const struct cf_node *n) {
+static bool is_done(struct compose_project *c, const struct cf_node *n, uint32_t replicas) {
     const char *protocol = cf_get_str(n, "protocol"), *mode = cf_get_str(n, "mode");
     const char *published = cf_get_str(n, "published");
     bool known = str_eq(protocol, "udp") || str_eq(protocol, "tcp");
+    bool single = str_eq(mode, "host") && replicas < 2;
     bool range = published && strchr(published, '-'), ingress = str_eq(mode, "ingress");
     if (range)
         cf_refuse(c, n,
                   "a range of host ports (%.40s) for one port is not supported: name one, or none",
                   published);
-    return known && ingress && !range;
+    if (!ingress && !single)
+        cf_refuse(c, cf_get(n, "mode"), "`mode: %.20s` is not supported for %u replicas", mode,
+                  replicas);
+    return known && (ingress || single) && !range;
 }
 
 static void add_port(struct cf_manifest *m, Orlop__Service *s, const struct cf_node *n) {
     const char *protocol = cf_get_str(n, "protocol"), *published = cf_get_str(n, "published");
-    if (!is_done(m->c, n)) return;
+    if (!is_done(m->c, n, s->replicas)) return;
     Orlop__Port *p = cf_m_alloc(m, sizeof *p);
     orlop__port__init(p);
     p->protocol = str_eq(protocol, "udp") ? ORLOP__PORT__PROTOCOL__UDP : ORLOP__PORT__PROTOCOL__TCP;

@@ -5,26 +5,6 @@
 
 #include "manifest.h"
 
-/* ---- keys of which some values are done ---- */
-
-static void check_lists(struct cf_manifest *m, const struct cf_node *n) {
-    const struct cf_node *links = cf_get(n, "links"), *options = cf_get(n, "security_opt");
-    for (uint32_t i = 0; links && i < links->n; i++) {
-        const char *colon = strchr(links->items[i]->s, ':');
-        if (colon &&
-            strncmp(links->items[i]->s, colon + 1, (size_t) (colon - links->items[i]->s)) != 0)
-            cf_refuse(m->c, links->items[i],
-                      "a link with another name is not supported: write an alias "
-                      "under `networks` of the other service");
-    }
-    for (uint32_t i = 0; options && i < options->n; i++) {
-        const char *o = options->items[i]->s;
-        if (!str_eq(o, "no-new-privileges") && !str_eq(o, "no-new-privileges:true") &&
-            !str_eq(o, "no-new-privileges=true"))
-            cf_refuse(m->c, options->items[i], "security option \"%.100s\" is not supported", o);
-    }
-}
-
 static void check_build(struct cf_manifest *m, const struct cf_node *n) {
     const struct cf_node *build = cf_get(n, "build"), *image = cf_get(n, "image");
     if (!build) return;
@@ -54,6 +34,42 @@ static void capabilities(struct cf_manifest *m, const struct cf_node *list, char
     }
 }
 
+static void add_alias(struct cf_manifest *m, Orlop__ServiceNetwork *net, const char *alias) {
+    for (size_t i = 0; i < net->n_aliases; i++)
+        if (str_eq(net->aliases[i], alias)) return;
+    CF_M_ADD(m, net->aliases, net->n_aliases, cf_m_text(m, alias));
+}
+
+/* "db:database" of a service OTHER makes "database" a name of db in the networks of both: for all
+ * who are in them, so it must be nobody's name. */
+static void link_aliases(struct cf_manifest *m, const Orlop__Service *s, Orlop__ServiceNetwork *net,
+                         const struct cf_node *other) {
+    const struct cf_node *links = cf_get(other, "links"), *services = cf_get(m->model, "services");
+    size_t len = strlen(s->name);
+    if (!cf_get(cf_get(other, "networks"), net->network)) return;
+    for (uint32_t i = 0; links && i < links->n; i++) {
+        const char *text = links->items[i]->s, *alias = text + len + 1;
+        if (strncmp(text, s->name, len) != 0 || text[len] != ':' || str_eq(alias, s->name))
+            continue;
+        if (cf_get(services, alias))
+            cf_refuse(m->c, links->items[i],
+                      "a link by the name of another service, %.100s, is "
+                      "not supported",
+                      alias);
+        else
+            add_alias(m, net, alias);
+    }
+}
+
+/* Other tasks find it by these names too. */
+static void more_aliases(struct cf_manifest *m, const Orlop__Service *s,
+                         Orlop__ServiceNetwork *net) {
+    const struct cf_node *services = cf_get(m->model, "services");
+    if (*s->container_name && !str_eq(s->container_name, s->name))
+        add_alias(m, net, s->container_name);
+    for (uint32_t i = 0; i < services->n; i++) link_aliases(m, s, net, services->entries[i].value);
+}
+
 static void networks(struct cf_manifest *m, Orlop__Service *s, const struct cf_node *map) {
     for (uint32_t i = 0; map && i < map->n; i++) {
         const struct cf_node *n = map->entries[i].value;
@@ -61,6 +77,7 @@ static void networks(struct cf_manifest *m, Orlop__Service *s, const struct cf_n
         orlop__service_network__init(net);
         net->network = cf_m_text(m, map->entries[i].key);
         cf_m_texts(m, cf_get(n, "aliases"), &net->aliases, &net->n_aliases);
+        more_aliases(m, s, net);
         net->ipv4_address = cf_m_text(m, cf_get_str(n, "ipv4_address"));
         CF_M_ADD(m, s->networks, s->n_networks, net);
     }
@@ -117,6 +134,7 @@ static void simple(struct cf_manifest *m, Orlop__Service *s, const struct cf_nod
                  {&s->user, "user"},
                  {&s->working_dir, "working_dir"},
                  {&s->hostname, "hostname"},
+                 {&s->container_name, "container_name"},
                  {&s->stop_signal, "stop_signal"}};
     for (size_t i = 0; i < array_len(texts); i++)
         *texts[i].field = cf_m_text(m, cf_get_str(n, texts[i].key));
@@ -134,7 +152,6 @@ void cf_m_service(struct cf_manifest *m, const char *name, const struct cf_node 
     orlop__service__init(s);
     s->name = cf_m_text(m, name);
     CF_M_ADD(m, m->app->services, m->app->n_services, s);
-    check_lists(m, n);
     check_build(m, n);
     simple(m, s, n);
     words(m, cf_get(n, "command"), &s->has_command, &s->command, &s->n_command);
@@ -146,7 +163,9 @@ void cf_m_service(struct cf_manifest *m, const char *name, const struct cf_node 
     networks(m, s, cf_get(n, "networks"));
     dependencies(m, s, cf_get(n, "depends_on"));
     extra_hosts(m, s, cf_get(n, "extra_hosts"));
+    cf_m_runtime(m, n);
     cf_m_ports(m, s, n);
     cf_m_mounts(m, s, n);
     cf_m_policies(m, s, n);
+    cf_m_deploy(m, s, n);
 }

@@ -38,6 +38,7 @@ static void look(struct compose_project *c, const struct cf_node *n, const struc
         cf_refuse(c, n, "`%s` is not supported: %s", k->name, k->why);
         return;
     case CF_WARNS:
+        if (k->done && n->kind == CF_STR && cf_is_word(n->s, k->done)) return; /* as it is anyway */
         cf_warn(c, n, "ignored", "`%s` has no effect: %s", k->name, k->why);
         return;
     case CF_DOES:

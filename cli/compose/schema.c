@@ -24,6 +24,7 @@
 #define LATER_RUN "the runtime of this version cannot do it yet"
 #define NO_BUILD "Orlop builds no images: build it elsewhere and `orlop image import` it"
 #define WINDOWS "it is for Windows containers"
+#define FAILED_UPDATE "an update whose new task does not come up stops there"
 #define CGROUP_V1 "only cgroup v1 knows it"
 
 #define TEXT .type = &t_text
@@ -121,7 +122,7 @@ static const struct cf_key i_option = {
 
 static const struct cf_key port_keys[] = {
     {"name", TEXT, WARNS("names of ports are for people; nothing reads them")},
-    {"mode", TEXT, ONLY("a published port leads to the service's virtual address", "ingress")},
+    {"mode", TEXT, PARTLY("host means the same for one replica, and is refused for more")},
     {"host_ip", TEXT, DOES},
     {"target", .type = &t_int, .max = 65535, .min = 1, DOES},
     {"published", .type = &t_text_int, DOES},
@@ -217,12 +218,13 @@ static const struct cf_table build_table = {KEYS(build_keys), .finish = cf_finis
 /* ---- deploy ---- */
 
 static const struct cf_key update_keys[] = {
-    {"parallelism", INT, .flags = CF_KEEP, .max = INT32_MAX},
-    {"delay", DURATION},
-    {"failure_action", TEXT},
-    {"monitor", DURATION},
-    {"max_failure_ratio", NUM},
-    {"order", TEXT, .words = WORDS("start-first", "stop-first")},
+    {"parallelism", INT, .flags = CF_KEEP, .max = INT32_MAX, DOES},
+    {"delay", DURATION, DOES, .why = "from the start of what was replaced last"},
+    {"failure_action", TEXT, WARNS(FAILED_UPDATE), .done = WORDS("pause")},
+    {"monitor", DURATION, WARNS(FAILED_UPDATE)},
+    {"max_failure_ratio", NUM, WARNS(FAILED_UPDATE)},
+    {"order", TEXT, .words = WORDS("start-first", "stop-first"),
+     ONLY("the new task has the name and the volumes of the old one", "stop-first")},
 };
 static const struct cf_table update_table = {KEYS(update_keys)};
 
@@ -278,26 +280,28 @@ static const struct cf_key restart_keys[] = {
 };
 static const struct cf_table restart_table = {KEYS(restart_keys)};
 
-static const struct cf_key preference_keys[] = {{"spread", TEXT}};
+static const struct cf_key preference_keys[] = {
+    {"spread", TEXT, DOES, .why = "nodes have no labels yet: replicas spread over all of them"}};
 static const struct cf_table preference_table = {KEYS(preference_keys)};
 static const struct cf_key i_preference = {"", OBJECT(preference_table)};
 static const struct cf_key placement_keys[] = {
-    {"constraints", LIST},
-    {"preferences", OBJECTS(i_preference)},
-    {"max_replicas_per_node", INT, .max = INT32_MAX},
+    {"constraints", LIST, DOES, .why = "of node.labels only `!=` holds: nodes have none yet"},
+    {"preferences", OBJECTS(i_preference), DOES},
+    {"max_replicas_per_node", INT, .max = INT32_MAX, DOES},
 };
 static const struct cf_table placement_table = {KEYS(placement_keys)};
 
 static const struct cf_key deploy_keys[] = {
-    {"mode", TEXT, ONLY("only replicated services are done in this version", "replicated")},
+    {"mode", TEXT,
+     ONLY("there are no other modes", "replicated", "global", "replicated-job", "global-job")},
     {"endpoint_mode", TEXT, ONLY("each service has a virtual address", "vip")},
     {"replicas", INT, .flags = CF_KEEP, .max = INT32_MAX, DOES},
-    {"labels", KEYVALUE, REFUSES("labels are per task: write them under `labels`")},
-    {"update_config", OBJECT(update_table), REFUSES(LATER_SCHED)},
-    {"rollback_config", OBJECT(update_table), REFUSES(LATER_SCHED)},
+    {"labels", KEYVALUE, DOES, .why = "`orlop ps --format json` shows them"},
+    {"update_config", OBJECT(update_table), DOES},
+    {"rollback_config", OBJECT(update_table), WARNS("nothing is rolled back by itself")},
     {"resources", OBJECT(resources_table), DOES},
     {"restart_policy", OBJECT(restart_table), DOES},
-    {"placement", OBJECT(placement_table), REFUSES(LATER_SCHED)},
+    {"placement", OBJECT(placement_table), DOES},
 };
 static const struct cf_table deploy_table = {KEYS(deploy_keys)};
 
@@ -336,9 +340,9 @@ static const struct cf_table dependency_table = {KEYS(dependency_keys)};
 static const struct cf_key i_dependency = {"", OBJECT(dependency_table)};
 
 static const struct cf_key device_keys[] = {
-    {"source", TEXT, .flags = CF_NEED},
-    {"target", TEXT},
-    {"permissions", TEXT},
+    {"source", TEXT, .flags = CF_NEED, DOES},
+    {"target", TEXT, DOES},
+    {"permissions", TEXT, DOES},
 };
 static const struct cf_table device_table = {KEYS(device_keys)};
 static const struct cf_key i_device = {"", .type = &t_text_object, .table = &device_table};
@@ -453,12 +457,12 @@ static const struct cf_key service_keys[] = {
     {"cgroup_parent", TEXT, REFUSES("the agent chooses where cgroups are")},
     {"command", .type = &t_command, .item = &i_text, DOES},
     {"configs", .type = &t_uses, .item = &i_use, .identity = cf_id_config, .fallback = "/", DOES},
-    {"container_name", TEXT, .pattern = "[a-zA-Z0-9][a-zA-Z0-9_.-]+",
-     REFUSES("tasks are named <app>-<service>-<number>; use `hostname` or a network alias")},
+    {"container_name", TEXT, .pattern = "[a-zA-Z0-9][a-zA-Z0-9_.-]+", DOES,
+     .why = "of a service with one replica: the name of its task, and an alias in its networks"},
     {"cpu_count", INT, .max = INT32_MAX, REFUSES(WINDOWS)},
     {"cpu_percent", NUM, .max = 100, REFUSES(WINDOWS)},
-    {"cpu_period", .type = &t_int_number, REFUSES("use `cpus`")},
-    {"cpu_quota", .type = &t_int_number, REFUSES("use `cpus`")},
+    {"cpu_period", .type = &t_int_number, DOES, .why = "with `cpu_quota`"},
+    {"cpu_quota", .type = &t_int_number, DOES},
     {"cpu_rt_period", .type = &t_int_number, REFUSES(CGROUP_V1)},
     {"cpu_rt_runtime", .type = &t_int_number, REFUSES(CGROUP_V1)},
     {"cpu_shares", .type = &t_int_number, REFUSES("use `deploy.resources.reservations.cpus`")},
@@ -473,7 +477,8 @@ static const struct cf_key service_keys[] = {
     {"device_cgroup_rules", LIST, .flags = CF_UNIQUE, REFUSES(LATER_RUN)},
     {"devices", .type = &t_devices, .item = &i_device, .identity = cf_id_device,
      REFUSES(LATER_RUN)},
-    {"dns", TEXTS, .flags = CF_UNIQUE | CF_NOT_EMPTY, .identity = cf_id_text, REFUSES(LATER_NET)},
+    {"dns", TEXTS, .flags = CF_UNIQUE | CF_NOT_EMPTY, .identity = cf_id_text,
+     REFUSES("other names are asked of the node's own nameservers")},
     {"dns_opt", LIST, .flags = CF_UNIQUE, .identity = cf_id_text, REFUSES(LATER_NET)},
     {"dns_search", TEXTS, .flags = CF_UNIQUE, .identity = cf_id_text, REFUSES(LATER_NET)},
     {"domainname", TEXT, REFUSES(LATER_NET)},
@@ -494,9 +499,9 @@ static const struct cf_key service_keys[] = {
     {"ipc", TEXT, ONLY("each task has an IPC namespace of its own", "private")},
     {"isolation", TEXT, ONLY("there is one kind of isolation", "default")},
     {"label_file", TEXTS, .flags = CF_HOSTPATH, DOES},
-    {"labels", KEYVALUE, DOES},
-    {"links", LIST, .flags = CF_UNIQUE, .identity = cf_id_text,
-     PARTLY("services find each other by name; aliases belong under `networks`")},
+    {"labels", KEYVALUE, DOES, .why = "`orlop ps --format json` shows them"},
+    {"links", LIST, .flags = CF_UNIQUE, .identity = cf_id_text, DOES,
+     .why = "services find each other by name; an alias is one for all in the network"},
     {"logging", .type = &t_logging, .table = &logging_table, DOES},
     {"mac_address", TEXT, REFUSES(LATER_NET)},
     {"mem_limit", SIZE, DOES},
@@ -505,7 +510,7 @@ static const struct cf_key service_keys[] = {
     {"memswap_limit", SIZE, REFUSES(LATER_RUN)},
     {"models", .type = &t_networks, .item = &i_text, .value = &i_model_use,
      REFUSES("models come from other tools")},
-    {"network_mode", TEXT, REFUSES(LATER_NET)},
+    {"network_mode", TEXT, ONLY("tasks do not share namespaces", "bridge", "default")},
     {"networks", .type = &t_networks, .flags = CF_UNIQUE, .item = &i_text, .value = &i_network_use,
      DOES},
     {"oom_kill_disable", FLAG, REFUSES(CGROUP_V1)},
@@ -533,7 +538,7 @@ static const struct cf_key service_keys[] = {
      .fallback = "/run/secrets/", DOES},
     {"security_opt", LIST, .flags = CF_UNIQUE, PARTLY("no-new-privileges:true is always so")},
     {"shm_size", SIZE, REFUSES(LATER_RUN)},
-    {"stdin_open", FLAG, DOES},
+    {"stdin_open", FLAG, WARNS("standard input is empty; `orlop exec -i` has one")},
     {"stop_grace_period", DURATION, DOES},
     {"stop_signal", TEXT, DOES},
     {"storage_opt", OPTIONS, REFUSES(LATER_RUN)},
@@ -547,7 +552,7 @@ static const struct cf_key service_keys[] = {
     {"uts", TEXT, REFUSES(LATER_RUN)},
     {"volumes", .type = &t_volumes, .flags = CF_UNIQUE, .item = &i_volume, .identity = cf_id_volume,
      DOES},
-    {"volumes_from", LIST, .flags = CF_UNIQUE, REFUSES(LATER_RUN)},
+    {"volumes_from", LIST, .flags = CF_UNIQUE, PARTLY("from services of the file")},
     {"working_dir", TEXT, DOES},
     {"x-orlop", OBJECT(orlop_table), DOES},
 };
@@ -608,7 +613,7 @@ static const struct cf_key secret_keys[] = {
     {"file", TEXT, .flags = CF_HOSTPATH, DOES},
     {"external", EXTERNAL,
      REFUSES("there is no store of secrets yet: use `file` or `environment`")},
-    {"labels", KEYVALUE, REFUSES("labels of secrets are not kept")},
+    {"labels", KEYVALUE, WARNS("labels of secrets are not kept")},
     {"driver", TEXT, REFUSES("there are no secret drivers")},
     {"driver_opts", OPTIONS, REFUSES("there are no secret drivers")},
     {"template_driver", TEXT, REFUSES("contents are taken as they are")},
@@ -622,7 +627,7 @@ static const struct cf_key config_keys[] = {
     {"environment", TEXT, DOES},
     {"file", TEXT, .flags = CF_HOSTPATH, DOES},
     {"external", EXTERNAL, REFUSES("there is no store of configs yet: use `file` or `content`")},
-    {"labels", KEYVALUE, REFUSES("labels of configs are not kept")},
+    {"labels", KEYVALUE, WARNS("labels of configs are not kept")},
     {"template_driver", TEXT, REFUSES("contents are taken as they are")},
 };
 static const struct cf_table config_table = {KEYS(config_keys), .finish = cf_finish_resource};

@@ -101,6 +101,10 @@ static void numbers(Orlop__TaskInfo *out, const struct task *t) {
     out->current = rule_current(t);
     out->ports = t->def->def->ports;
     out->n_ports = t->def->def->n_ports;
+    out->labels = t->def->def->labels;
+    out->n_labels = t->def->def->n_labels;
+    out->service_labels = t->def->def->service_labels;
+    out->n_service_labels = t->def->def->n_service_labels;
 }
 
 Orlop__TaskInfo *describe_task(struct describe *d, const struct task *t) {

@@ -94,7 +94,7 @@ int place_pick(const struct state *s, const struct service *svc, const struct sp
         const struct node *n = value;
         if (!n->up || (pin && pin != n)) continue;
         struct node shadow = with_load(n, loads);
-        if (rule_fits(&shadow, def, &last) < 0) continue;
+        if (rule_belongs(n, svc, def, &last) < 0 || rule_fits(&shadow, def, &last) < 0) continue;
         uint64_t sc = score(&shadow, svc);
         if (best && sc >= best_score) continue;
         best = n;

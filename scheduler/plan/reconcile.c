@@ -4,8 +4,9 @@
  *   slot empty ................. TaskCreate
  *   PENDING, gate open ......... TaskAssign (assign.c)
  *   outdated, does not serve ... TaskDrain
- *   outdated, serves ........... TaskDrain when every other slot is ready and the gate is open: one
- *                                at a time, and an update that cannot come up takes nothing down
+ *   outdated, serves ........... TaskDrain while fewer slots than the update's parallelism (1) are
+ *                                not ready, its pause is over and the gate is open: an update that
+ *                                cannot come up takes nothing more down
  *   draining ................... TaskStop when all nodes have heard of it, at most 2 s
  *   ended, lost or rejected .... TaskCreate after its back-off; ended for good: nothing
  *   surplus, removed ........... TaskDrain, highest slot first; removed services in reverse order
@@ -96,18 +97,26 @@ static bool outdated(const struct task *t) {
 }
 
 static void roll(struct work *w) {
-    const struct task *victim = NULL;
-    uint32_t ready = 0;
+    uint64_t away = w->replicas, victims = 0, most = rule_parallelism(w->svc);
     for (uint32_t slot = 1; slot <= w->replicas; slot++) {
         const struct task *t = w->newest[slot];
-        if (t && rule_ready(t)) ready++;
+        if (t && rule_ready(t)) away--;
         if (!outdated(t)) continue;
-        if (!rule_ready(t))
+        if (rule_ready(t))
+            victims++;
+        else
             plan__drain(w->p, t);
-        else if (!victim)
-            victim = t;
     }
-    if (victim && ready == w->replicas && w->gate == GATE_OPEN) plan__drain(w->p, victim);
+    if (!victims || w->gate != GATE_OPEN) return;
+    int64_t at = rule_update_at_ms(w->svc);
+    if (w->p->now_ms < at) plan__wake(w->p, at);
+    if (w->p->now_ms < at) return;
+    for (uint32_t slot = 1; slot <= w->replicas && away < most; slot++) {
+        const struct task *t = w->newest[slot];
+        if (!outdated(t) || !rule_ready(t)) continue;
+        plan__drain(w->p, t);
+        away++;
+    }
 }
 
 /* --- one service ----------------------------------------------------------------------------- */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "net.h"
+#include "proto/constraint.h"
 #include "runtime/base/str.h"
 #include "tables.h"
 
@@ -75,8 +76,25 @@ int rule_may_create(const struct state *s, const struct service *svc, uint32_t s
     return 0;
 }
 
-/* Stop first, one slot at a time: never more than one slot of the service away at once. What does
- * not serve anyway costs nothing. */
+uint64_t rule_parallelism(const struct service *svc) {
+    const struct spec_service *w = rule_wanted(svc);
+    if (!w || !w->def->update) return 1;
+    return w->def->update->parallelism ? w->def->update->parallelism : UINT32_MAX;
+}
+
+int64_t rule_update_at_ms(const struct service *svc) {
+    const struct spec_service *w = rule_wanted(svc);
+    int64_t last = 0, delay = w && w->def->update ? (int64_t) w->def->update->delay_ms : 0;
+    if (!delay) return 0;
+    list_each (it, &svc->tasks) {
+        const struct task *t = list_entry(it, struct task, service_link);
+        if (rule_current(t) && t->status.started_unix_ms > last) last = t->status.started_unix_ms;
+    }
+    return last ? last + delay : 0;
+}
+
+/* Stop first, as many slots at a time as the update says (one): never more of the service away at
+ * once. What does not serve anyway costs nothing. */
 static bool within_budget(const struct task *victim) {
     if (!rule_ready(victim)) return true;
     uint32_t replicas = rule_replicas(victim->service), ready = 0;
@@ -84,17 +102,18 @@ static bool within_budget(const struct task *victim) {
         const struct task *t = list_entry(it, struct task, service_link);
         if (t != victim && t->slot <= replicas && rule_ready(t)) ready++;
     }
-    return ready + 1 >= replicas;
+    return ready + rule_parallelism(victim->service) >= replicas;
 }
 
 int rule_may_drain(const struct state *s, const struct task *t, struct err *why) {
-    (void) s;
     if (rule_final(t) || t->want != ORLOP__WANT__WANT_RUN || !t->node)
         return err_say(why, -ECANCELED, "task %s is not running, or leaves already", t->id);
     if (t->slot > rule_replicas(t->service)) return 0;
     if (rule_current(t)) return err_say(why, -ECANCELED, "task %s is wanted", t->id);
     if (!within_budget(t))
         return err_say(why, -EBUSY, "another replica of %s is not ready", t->service->name);
+    if (rule_ready(t) && s->now_ms < rule_update_at_ms(t->service))
+        return err_say(why, -EAGAIN, "the update of %s pauses", t->service->name);
     return 0;
 }
 
@@ -132,12 +151,36 @@ int rule_fits(const struct node *n, const struct spec_service *def, struct err *
     return 0;
 }
 
+int rule_belongs(const struct node *n, const struct service *svc, const struct spec_service *def,
+                 struct err *why) {
+    const Orlop__Placement *p = def->def->placement;
+    const struct constraint_node is = {n->name, n->inventory->hostname, n->inventory->arch};
+    for (size_t i = 0; p && i < p->n_constraints; i++) {
+        struct constraint c;
+        if (constraint_parse(p->constraints[i], &c, why) < 0) return -EINVAL;
+        if (!constraint_holds(&c, &is))
+            return err_say(why, -ENOSPC, "%s wants a node with %s; node %s is none", svc->name,
+                           p->constraints[i], n->name);
+    }
+    if (!p || !p->max_replicas_per_node) return 0;
+    uint32_t here = 0;
+    list_each (it, &svc->tasks) {
+        const struct task *t = list_entry(it, struct task, service_link);
+        if (t->node == n && t->holds && !rule_final(t)) here++;
+    }
+    return here < p->max_replicas_per_node
+               ? 0
+               : err_say(why, -ENOSPC, "%s wants at most %u replicas on a node; node %s has %u",
+                         svc->name, p->max_replicas_per_node, n->name, here);
+}
+
 int rule_may_assign(const struct state *s, const struct task *t, const struct node *n,
                     Orlop__TaskAddress *const *addresses, size_t n_addresses, struct err *why) {
     if (t->status.state != ORLOP__TASK_STATE__PENDING || t->want != ORLOP__WANT__WANT_RUN)
         return err_say(why, -ECANCELED, "task %s is not pending", t->id);
     if (!n->up) return err_say(why, -EHOSTDOWN, "node %s is down", n->name);
-    int r = rule_fits(n, t->def, why);
+    int r = rule_belongs(n, t->service, t->def, why);
+    if (r == 0) r = rule_fits(n, t->def, why);
     if (r < 0) return r;
     const Orlop__Service *def = t->def->def;
     if (n_addresses != def->n_networks)

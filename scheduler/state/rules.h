@@ -43,6 +43,13 @@ must_use int rule_may_create(const struct state *s, const struct service *svc, u
                              const char *replaces, struct err *why);
 must_use int rule_may_drain(const struct state *s, const struct task *t, struct err *why);
 must_use int rule_may_stop(const struct state *s, const struct task *t, struct err *why);
+/* How many replicas of a service may be away at once while it is updated. */
+uint64_t rule_parallelism(const struct service *svc);
+/* When the next replica may be replaced: the update's pause after the last one began. */
+int64_t rule_update_at_ms(const struct service *svc);
+/* Its constraints hold for N, and N has not too many of its replicas. */
+must_use int rule_belongs(const struct node *n, const struct service *svc,
+                          const struct spec_service *def, struct err *why);
 must_use int rule_fits(const struct node *n, const struct spec_service *def, struct err *why);
 must_use int rule_may_assign(const struct state *s, const struct task *t, const struct node *n,
                              Orlop__TaskAddress *const *addresses, size_t n_addresses,

@@ -101,6 +101,8 @@ static int add_uses(EVP_MD_CTX *md, const struct spec *p, const Orlop__Service *
 static int hash_service(const struct spec *p, struct spec_service *out) {
     Orlop__Service bare = *out->def; /* shallow: packed and dropped */
     bare.replicas = 0;
+    bare.n_service_labels = 0; /* nothing of a task, as is the next */
+    bare.update = NULL;
     unsigned char digest[EVP_MAX_MD_SIZE];
     EVP_MD_CTX *md = EVP_MD_CTX_new();
     int r = md && EVP_DigestInit_ex(md, EVP_sha256(), NULL) ? 0 : -ENOMEM;

@@ -80,11 +80,25 @@ struct task *state_task(const struct state *s, const char *id) {
 }
 
 /* Names of apps and services may have dashes themselves: every way to read NAME is tried. */
+static struct task *by_container_name(const struct state *s, const char *name) {
+    void *app, *value;
+    if (!*name) return NULL; /* most services have none */
+    for (size_t i = 0; map_next(&s->apps, &i, NULL, &app);)
+        for (size_t k = 0; map_next(&((const struct app *) app)->services, &k, NULL, &value);) {
+            const struct service *svc = value;
+            const struct spec_service *def = spec_find(svc->app->spec, svc->name);
+            char key[STATE_SLOT_KEY_MAX];
+            if (def && str_eq(def->def->container_name, name))
+                return map_get(&s->slots, state__slot_key(svc, 1, key));
+        }
+    return NULL;
+}
+
 struct task *state_task_named(const struct state *s, const char *name) {
     char key[STATE_SLOT_KEY_MAX];
     size_t n = strlen(name);
     const char *last = strrchr(name, '-');
-    if (!last || n >= sizeof key) return NULL;
+    if (!last || n >= sizeof key) return by_container_name(s, name);
     memcpy(key, name, n + 1);
     key[last - name] = '/';
     for (const char *dash = strchr(name, '-'); dash && dash < last; dash = strchr(dash + 1, '-')) {
@@ -93,7 +107,7 @@ struct task *state_task_named(const struct state *s, const char *name) {
         if (t) return t;
         key[dash - name] = '-';
     }
-    return NULL;
+    return by_container_name(s, name);
 }
 
 struct node *state_node(const struct state *s, const char *name) {
@@ -107,7 +121,11 @@ const struct client *state_client(const struct state *s, const uint8_t id[static
 }
 
 const char *state_task_name(const struct task *t, char buf[static STATE_NAME_MAX]) {
-    snprintf(buf, STATE_NAME_MAX, "%s-%s-%u", t->service->app->name, t->service->name, t->slot);
+    const char *own = t->def->def->container_name;
+    if (*own && strlen(own) < STATE_NAME_MAX)
+        snprintf(buf, STATE_NAME_MAX, "%s", own);
+    else
+        snprintf(buf, STATE_NAME_MAX, "%s-%s-%u", t->service->app->name, t->service->name, t->slot);
     return buf;
 }
 

@@ -104,6 +104,19 @@ static void add_healthcheck(struct manifest_text *m, Orlop__Service *s) {
     s->healthcheck->n_test = 2;
 }
 
+static Orlop__UpdateConfig *update(struct manifest_text *m, Orlop__Service *s) {
+    if (!s->update) {
+        s->update = make(m, &orlop__update_config__descriptor);
+        s->update->parallelism = 1;
+    }
+    return s->update;
+}
+
+static Orlop__Placement *placement(struct manifest_text *m, Orlop__Service *s) {
+    if (!s->placement) s->placement = make(m, &orlop__placement__descriptor);
+    return s->placement;
+}
+
 static void option(struct manifest_text *m, Orlop__Service *s, const char *key, char *value) {
     if (str_eq(key, "replicas")) {
         s->replicas = number(value);
@@ -124,6 +137,15 @@ static void option(struct manifest_text *m, Orlop__Service *s, const char *key, 
     } else if (str_eq(key, "grace")) {
         s->has_stop_grace = true;
         s->stop_grace_ms = number(value);
+    } else if (str_eq(key, "parallel")) {
+        update(m, s)->parallelism = number(value);
+    } else if (str_eq(key, "delay")) {
+        update(m, s)->delay_ms = number(value);
+    } else if (str_eq(key, "where")) {
+        Orlop__Placement *p = placement(m, s);
+        p->constraints = append(m, p->constraints, p->n_constraints++, keep(m, value));
+    } else if (str_eq(key, "per_node")) {
+        placement(m, s)->max_replicas_per_node = number(value);
     } else if (str_eq(key, "net")) {
         Orlop__ServiceNetwork *n = make(m, &orlop__service_network__descriptor);
         n->network = keep(m, value);

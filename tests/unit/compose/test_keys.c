@@ -188,7 +188,7 @@ static void walk_table(struct sample *s, struct cf_node *n, const struct cf_key 
         if (!row) continue;
         snprintf(below, sizeof below, "%s%s%s", path, *path ? "." : "", row->name);
         take_away(s, n, i, row);
-        if (row->done) try_other_word(s, n, i, row, below);
+        if (row->done && row->use == CF_PARTLY) try_other_word(s, n, i, row, below);
         if (row->use != CF_REFUSES) walk(s, n->entries[i].value, row, below);
     }
 }
@@ -274,7 +274,7 @@ static void show_refused(void) {
 
 /* Done, and yet the same runs without: it says what is so anyway, or is for people. */
 static bool may_change_nothing(const struct cf_key *k) {
-    static const char *const names[] = {"links",       "security_opt", "enable_ipv4",
+    static const char *const names[] = {"mode",        "security_opt", "enable_ipv4",
                                         "enable_ipv6", "build",        "expose"};
     for (size_t i = 0; i < array_len(names); i++)
         if (str_eq(k->name, names[i])) return true;
@@ -292,7 +292,9 @@ static unsigned judge_row(const struct cf_key *k, const char *path) {
     if (k->use == CF_WARNS && !has(&warned, k)) missing = "nothing was said of it";
     if (missing) print_error("%s: %s\n", path, missing);
     return (missing != NULL) +
-           (k->use == CF_REFUSES || str_eq(k->name, "build") ? 0 : judge(k, path));
+           (k->use == CF_REFUSES || k->use == CF_WARNS || str_eq(k->name, "build")
+                ? 0
+                : judge(k, path));
 }
 
 static unsigned judge(const struct cf_key *k, const char *path) {
