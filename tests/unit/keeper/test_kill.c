@@ -30,7 +30,7 @@
 #include "runtime/keeper/logfile.h"
 #include "runtime/keeper/reap.h"
 
-enum { KILLS_DEFAULT = 30, TASKS_MAX = 64, LINES = 20000, ALIVE = 10, WAIT_MS = 60000 };
+enum { KILLS_DEFAULT = 100, TASKS_MAX = 64, LINES = 20000, ALIVE = 10, WAIT_MS = 60000 };
 
 static struct {
     uint64_t random;
