@@ -124,6 +124,9 @@ static bool advance_starting(struct rec *r, struct task *t) {
         return true;
     }
     if (!r->keeper_up || t->pending & TASK_PENDING_START) return false;
+    ensure(!t->closed);                                       /* I3 */
+    ensure(t->st->spec->assigned_idx <= r->view_idx);         /* I20 */
+    ensure(t->st->end == NULL && t->attempt > 0 && t->dirty); /* I4, I1 */
     t->pending |= TASK_PENDING_START;
     rec__act(r, REC_START, t, 0);
     return false;
@@ -239,7 +242,8 @@ static bool advance_releasing(struct rec *r, struct task *t) {
 static bool advance_gone(struct rec *r, struct task *t) {
     bool unwanted = !t->st || (t->committed && !t->st->in_set);
     if (!unwanted || !r->keeper_up) return false;
-    t->st = NULL; /* the store drops it while this is under way */
+    ensure(!task_holds(t)); /* I6, I17 */
+    t->st = NULL;           /* the store drops it while this is under way */
     t->pending |= TASK_PENDING_DELETE;
     rec__act(r, REC_DELETE, t, 0);
     rec__move(r, t, TASK_DELETING, "");

@@ -68,6 +68,9 @@ void rec__move(struct rec *r, struct task *t, enum task_state to, const char *wh
     if (r->trace) r->trace(r->trace_ctx, t, task_states[from].name, task_states[to].name, why);
     t->state_since_ms = r->now_ms;
     t->deadline_ms = deadline_of(r, t);
+    bool bounded = to == TASK_PREPARING || to == TASK_STARTING || to == TASK_DRAINING ||
+                   to == TASK_STOPPING || to == TASK_CLOSING;
+    ensure(!bounded || t->deadline_ms != INT64_MAX); /* I30 */
     if (to == TASK_FINAL) t->clean_after_ms = 0;
     if (was_running) rec__act(r, REC_UNWATCH, t, 0);
     if (to == TASK_RUNNING) rec__act(r, REC_WATCH, t, 0);

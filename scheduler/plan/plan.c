@@ -6,6 +6,7 @@
 
 #include "plan_internal.h"
 #include "runtime/base/mem.h"
+#include "scheduler/state/rules.h"
 
 enum { ARENA_BUDGET_BYTES = 256 << 20 }; /* 10,000 tasks on 64 networks */
 
@@ -54,6 +55,7 @@ void plan__create(struct plan *p, const struct service *svc, uint32_t slot,
     Orlop__EntryTaskCreate *e =
         plan__add(p, ORLOP__ENTRY__WHAT_TASK_CREATE, &orlop__entry_task_create__descriptor);
     if (!e) return;
+    ensure(slot >= 1 && slot <= rule_replicas(svc)); /* I22 */
     e->app = svc->app->name;
     e->service = svc->name;
     e->slot = slot;
@@ -66,6 +68,7 @@ void plan__drain(struct plan *p, const struct task *t) {
     Orlop__EntryTaskDrain *e =
         plan__add(p, ORLOP__ENTRY__WHAT_TASK_DRAIN, &orlop__entry_task_drain__descriptor);
     if (!e) return;
+    ensure(t->node && !rule_final(t) && t->want == ORLOP__WANT__WANT_RUN); /* I8, I22 */
     e->task = t->id;
     e->mod = t->service->mod;
 }
@@ -74,6 +77,7 @@ void plan__stop(struct plan *p, const struct task *t, bool forced) {
     Orlop__EntryTaskStop *e =
         plan__add(p, ORLOP__ENTRY__WHAT_TASK_STOP, &orlop__entry_task_stop__descriptor);
     if (!e) return;
+    ensure(t->want != ORLOP__WANT__WANT_STOP && (!rule_final(t) || t->holds)); /* I11 */
     e->task = t->id;
     e->forced = forced;
     e->mod = t->service->mod;

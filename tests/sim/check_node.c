@@ -136,7 +136,8 @@ static void not_done_before(const struct check_task *t) {
         if (o == t) break;
         if (o->service_id == t->service_id && o->slot == t->slot) before = o;
     }
-    if (before && committed(before->id) && before->final &&
+    const struct task *b = before ? committed(before->id) : NULL;
+    if (b && b->want == ORLOP__WANT__WANT_RUN && before->final &&
         before->state == ORLOP__TASK_STATE__COMPLETE && before->generation == t->generation &&
         str_eq(before->hash, t->hash))
         sim_violated("I27", "%s completed as task %s and runs again as %s", t->service, before->id,
