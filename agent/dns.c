@@ -489,6 +489,11 @@ int agent_dns_apply(struct agent_dns *d, Orlop__ViewNetwork *const *networks, si
     return first;
 }
 
+int agent_dns_change(struct agent_dns *d, Orlop__ViewService *const *services, size_t n_services,
+                     const uint64_t *gone, size_t n_gone) {
+    return d->table ? dns_table_change(d->table, services, n_services, gone, n_gone) : -EAGAIN;
+}
+
 static void on_upstream_closed(void *arg) {
     struct agent_dns *d = arg;
     d->upstream = NULL;

@@ -33,6 +33,11 @@ must_use int agent_dns_apply(struct agent_dns *d, Orlop__ViewNetwork *const *net
                              size_t n_networks, Orlop__ViewService *const *services,
                              size_t n_services, struct err *err);
 
+/* The same for a view in which only these services are new or different, and these ids gone. -EAGAIN:
+ * nothing was applied before; -ENOMEM: nothing has changed. */
+must_use int agent_dns_change(struct agent_dns *d, Orlop__ViewService *const *services,
+                              size_t n_services, const uint64_t *gone, size_t n_gone);
+
 /* Close everything, then free D and call CB (NULL allowed): in a later turn of the loop, or at once
  * when nothing was open. */
 void agent_dns_close(struct agent_dns *d, void (*cb)(void *arg), void *arg);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* agent/dns_table.h - what names mean, per network: made whole from the view, never changed.
+/* agent/dns_table.h - what names mean, per network: made from the view, then changed by services.
  *
  * Role     pure. Who asks decides what there is: a task sees the networks that it is on (its
  *          address is trustworthy: the rule set drops forged ones), its own app's names before
@@ -21,6 +21,10 @@ must_use int dns_table_new(Orlop__ViewNetwork *const *networks, size_t n_network
                            Orlop__ViewService *const *services, size_t n_services,
                            struct dns_table **ret);
 void dns_table_free(struct dns_table *t);
+/* SERVICES are new, or as they are now; GONE are ids. One pass over sorted arrays, nothing is made
+ * anew but these. -ENOMEM: nothing has changed. */
+must_use int dns_table_change(struct dns_table *t, Orlop__ViewService *const *services,
+                              size_t n_services, const uint64_t *gone, size_t n_gone);
 
 enum dns_verdict {
     DNS_DROP,    /* the asker does not belong to this network */

@@ -186,6 +186,10 @@ const struct map *astore_services(const struct astore *s) {
 const struct map *astore_facts(const struct astore *s) {
     return &s->t.facts;
 }
+struct store_changes *astore_changes(struct astore *s) {
+    return &s->t.changes;
+}
+
 const struct strv *astore_volumes_gone(const struct astore *s) {
     return &s->t.volumes_gone;
 }

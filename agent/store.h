@@ -90,6 +90,9 @@ const struct map *astore_services(const struct astore *s);
 const struct map *astore_facts(const struct astore *s); /* key "app/service" */
 const struct strv *astore_volumes_gone(const struct astore *s);
 
+/* What of the view changed since it was applied: store_changes.h. The view's owner empties it. */
+struct store_changes *astore_changes(struct astore *s);
+
 /* Is W acceptable now? 0; -ESTALE: not for this store, or older than what is stored (ignore it);
  * -EAGAIN: a delta that does not start here (ask for a full set). */
 must_use int astore_check_wanted(const struct astore *s, uint64_t inc, const Orlop__Wanted *w);

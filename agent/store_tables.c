@@ -41,6 +41,7 @@ void store_tables_fini(struct store_tables *t) {
     clear_objects(&t->services);
     clear_objects(&t->facts);
     strv_fini(&t->volumes_gone);
+    store_changes_fini(&t->changes);
 }
 
 static int put_object(struct map *m, const char *key, const ProtobufCMessage *msg) {
@@ -80,6 +81,7 @@ static int put_task(struct store_tables *t, const Orlop__TaskSpec *spec, uint64_
         return r;
     }
     new->id = new->spec->task;
+    store_changes_task(&t->changes, new->spec);
     return 0;
 }
 
@@ -93,17 +95,33 @@ static const char *service_key(uint64_t id, char key[static KEY_MAX]) {
     return key;
 }
 
+static void drop_service(struct store_tables *t, const char *key) {
+    const struct astore_object *o = map_get(&t->services, key);
+    if (o) store_changes_service(&t->changes, o->message);
+    drop_object(&t->services, key);
+}
+
+/* Noted as it was and as it is: its ports may have gone, or come. */
+static int put_service(struct store_tables *t, const char *key, const Orlop__ViewService *s) {
+    const struct astore_object *o = map_get(&t->services, key);
+    if (o) store_changes_service(&t->changes, o->message);
+    int r = put_object(&t->services, key, &s->base);
+    if (r == 0) store_changes_service(&t->changes, s);
+    return r;
+}
+
 static int put_view(struct store_tables *t, const Orlop__Wanted *w) {
     char key[KEY_MAX];
     int r = 0;
+    if (w->n_networks_gone || w->n_networks) store_changes_whole(&t->changes);
     for (size_t i = 0; i < w->n_networks_gone; i++)
         drop_object(&t->networks, service_key(w->networks_gone[i], key));
     for (size_t i = 0; i < w->n_services_gone; i++)
-        drop_object(&t->services, service_key(w->services_gone[i], key));
+        drop_service(t, service_key(w->services_gone[i], key));
     for (size_t i = 0; r == 0 && i < w->n_networks; i++)
         r = put_object(&t->networks, service_key(w->networks[i]->id, key), &w->networks[i]->base);
     for (size_t i = 0; r == 0 && i < w->n_services; i++)
-        r = put_object(&t->services, service_key(w->services[i]->id, key), &w->services[i]->base);
+        r = put_service(t, service_key(w->services[i]->id, key), w->services[i]);
     for (size_t i = 0; r == 0 && i < w->n_facts; i++) {
         snprintf(key, sizeof key, "%s/%s", w->facts[i]->app, w->facts[i]->service);
         if (str_empty(w->facts[i]->spec_hash))
@@ -128,6 +146,7 @@ static int put_wanted(struct store_tables *t, const Orlop__StoreWanted *sw) {
         clear_objects(&t->networks);
         clear_objects(&t->services);
         clear_objects(&t->facts);
+        store_changes_whole(&t->changes);
     }
     int r = put_view(t, w);
     for (size_t i = 0; i < w->n_tasks_gone; i++) leave_set(t, w->tasks_gone[i]);
@@ -137,7 +156,8 @@ static int put_wanted(struct store_tables *t, const Orlop__StoreWanted *sw) {
     return r;
 }
 
-static int put_end(struct astore_task *k, const Orlop__TaskStatus *end) {
+static int put_end(struct store_tables *t, const char *id, const Orlop__TaskStatus *end) {
+    struct astore_task *k = map_get(&t->tasks, id);
     if (!k) return 0;
     struct arena a;
     arena_init(&a, OBJECT_BUDGET);
@@ -150,6 +170,7 @@ static int put_end(struct astore_task *k, const Orlop__TaskStatus *end) {
     arena_fini(&k->end_arena);
     arena_init(&k->end_arena, OBJECT_BUDGET);
     k->end = arena_copy(&k->end_arena, &end->base);
+    store_changes_task(&t->changes, k->spec);
     return k->end ? 0 : -ENOMEM;
 }
 
@@ -167,7 +188,7 @@ static void drop_volume(struct strv *l, const char *name) {
 static int put_stored_task(struct store_tables *t, const Orlop__StoreTask *st) {
     if (!st->spec) return -EBADMSG;
     int r = put_task(t, st->spec, st->boot, st->in_set);
-    if (r == 0 && st->end) r = put_end(map_get(&t->tasks, st->spec->task), st->end);
+    if (r == 0 && st->end) r = put_end(t, st->spec->task, st->end);
     return r;
 }
 
@@ -185,6 +206,12 @@ static int put_boot(struct store_tables *t, const Orlop__StoreBoot *b) {
     return 0;
 }
 
+static void delete_task(struct store_tables *t, const char *id) {
+    struct astore_task *k = map_del(&t->tasks, id);
+    if (k) store_changes_task(&t->changes, k->spec);
+    task_free(k);
+}
+
 static int put_item(struct store_tables *t, const Orlop__StoreItem *item) {
     switch (item->what_case) {
     case ORLOP__STORE_ITEM__WHAT_HEAD:
@@ -198,9 +225,9 @@ static int put_item(struct store_tables *t, const Orlop__StoreItem *item) {
     case ORLOP__STORE_ITEM__WHAT_WANTED:
         return put_wanted(t, item->wanted);
     case ORLOP__STORE_ITEM__WHAT_END:
-        return put_end(map_get(&t->tasks, item->end->task), item->end);
+        return put_end(t, item->end->task, item->end);
     case ORLOP__STORE_ITEM__WHAT_DELETED:
-        task_free(map_del(&t->tasks, item->deleted));
+        delete_task(t, item->deleted);
         return 0;
     case ORLOP__STORE_ITEM__WHAT_VOLUME_DELETED:
         drop_volume(&t->volumes_gone, item->volume_deleted);

@@ -10,12 +10,14 @@
 #define ORLOP_AGENT_STORE_TABLES_H
 
 #include "agent/store.h"
+#include "agent/store_changes.h"
 #include "runtime/base/buf.h"
 
 struct store_tables {
     struct astore_info info;
     struct map tasks, networks, services, facts;
     struct strv volumes_gone;
+    struct store_changes changes;
 };
 
 void store_tables_fini(struct store_tables *t);

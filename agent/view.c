@@ -8,6 +8,7 @@
 #include "agent/dns.h"
 #include "agent/ports.h"
 #include "agent/session.h"
+#include "agent/store_changes.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
 #include "runtime/base/mem.h"
@@ -56,7 +57,7 @@ static void on_readable(uv_poll_t *h, int status, int events) {
 struct lists {
     Orlop__ViewNetwork **networks;
     Orlop__ViewService **services;
-    uint32_t *local, *gateway;
+    struct net_local *local;
     size_t n_networks, n_services, n_local;
 };
 
@@ -64,7 +65,6 @@ static void lists_free(struct lists *l) {
     mem_free(l->networks);
     mem_free(l->services);
     mem_free(l->local);
-    mem_free(l->gateway);
 }
 
 static size_t messages(const struct map *m, void **v) {
@@ -97,8 +97,8 @@ static void add_local(struct aview *v, struct lists *l, const struct astore_task
     for (size_t i = 0; i < t->spec->n_addresses; i++) {
         const Orlop__ViewNetwork *n = aview_network(v, t->spec->addresses[i]->network);
         if (!n) continue; /* its network is gone from the view, and so is it soon */
-        l->local[l->n_local] = t->spec->addresses[i]->address;
-        l->gateway[l->n_local++] = n->gateway;
+        l->local[l->n_local++] =
+            (struct net_local){t->spec->task, t->spec->addresses[i]->address, n->id, n->gateway};
     }
 }
 
@@ -108,8 +108,7 @@ static int collect(struct aview *v, struct lists *l) {
     l->networks = mem_array(map_len(astore_networks(s)) + 1, sizeof *l->networks);
     l->services = mem_array(map_len(astore_services(s)) + 1, sizeof *l->services);
     l->local = mem_array(addresses + 1, sizeof *l->local);
-    l->gateway = mem_array(addresses + 1, sizeof *l->gateway);
-    if (!l->networks || !l->services || !l->local || !l->gateway) return -ENOMEM;
+    if (!l->networks || !l->services || !l->local) return -ENOMEM;
     l->n_networks = messages(astore_networks(s), (void **) l->networks);
     l->n_services = messages(astore_services(s), (void **) l->services);
     const char *key;
@@ -128,7 +127,7 @@ static void apply_names(struct aview *v, const struct lists *l) {
     v->names_failing = r < 0;
 }
 
-static int apply_kernel(struct aview *v, struct err *err) {
+static int apply_whole(struct aview *v, struct err *err) {
     struct lists l = {0};
     int r = collect(v, &l);
     if (r < 0) err_set(err, r, "collect the network view");
@@ -137,12 +136,68 @@ static int apply_kernel(struct aview *v, struct err *err) {
                             .services = l.services,
                             .n_services = l.n_services,
                             .local = l.local,
-                            .local_gateway = l.gateway,
                             .n_local = l.n_local};
     if (r == 0) r = net_apply(v->agent->net, &want, err);
     if (r == 0) apply_names(v, &l);
     lists_free(&l);
     return r;
+}
+
+/* The services of C that are there, and the ids of those that are not. */
+static void collect_services(const struct astore *s, const struct store_changes *c,
+                             struct net_change *ret, Orlop__ViewService **services,
+                             uint64_t *gone) {
+    for (size_t i = 0; i < c->n_services; i++) {
+        char key[24];
+        snprintf(key, sizeof key, "%" PRIu64, c->services[i]);
+        const struct astore_object *o = map_get(astore_services(s), key);
+        if (o) {
+            services[ret->n_services++] = o->message;
+        } else {
+            gone[ret->n_services_gone++] = c->services[i];
+        }
+    }
+}
+
+static int apply_change(struct aview *v, const struct store_changes *c, struct err *err) {
+    const struct astore *s = v->agent->store;
+    Orlop__ViewService *services[STORE_CHANGES_MAX];
+    uint64_t gone[STORE_CHANGES_MAX];
+    struct lists l = {.local = mem_array(c->n_addresses + 1, sizeof *l.local)};
+    if (!l.local) return err_set(err, -ENOMEM, "collect the network view");
+    for (size_t i = 0; i < c->tasks.n; i++) {
+        const struct astore_task *t = astore_task(s, c->tasks.v[i]);
+        if (t) add_local(v, &l, t);
+    }
+    struct net_change change = {.services = services,
+                                .services_gone = gone,
+                                .addresses = c->addresses,
+                                .n_addresses = c->n_addresses,
+                                .local = l.local,
+                                .n_local = l.n_local};
+    collect_services(s, c, &change, services, gone);
+    int r = net_apply_change(v->agent->net, &change, err);
+    lists_free(&l);
+    if (r < 0) return r;
+    r = agent_dns_change(v->dns, services, change.n_services, gone, change.n_services_gone);
+    if (r == -ENOMEM) agent_fatal(v->agent, "no memory for the names", r);
+    return r;
+}
+
+/* The whole view is looked at when it must be, and after any failure: then nobody knows how far it
+ * came. */
+static int apply_kernel(struct aview *v, struct err *err) {
+    struct store_changes *c = astore_changes(v->agent->store);
+    bool whole = c->whole || v->failing || v->names_failing, ports = c->ports;
+    int r = whole ? -EAGAIN : apply_change(v, c, err);
+    if (r == -EAGAIN) {
+        whole = true;
+        r = apply_whole(v, err);
+    }
+    if (r < 0) return r;
+    store_changes_reset(c);
+    if (whole || ports) ports_update(v->agent->ports);
+    return 0;
 }
 
 static void on_retry(uv_timer_t *t) {
@@ -164,7 +219,6 @@ static void apply(struct aview *v) {
     uv_timer_stop(&v->retry);
     v->failing = false;
     v->applied_idx = idx;
-    ports_update(v->agent->ports);
     agent_event(v->agent, &(struct rec_event){.kind = REC_EV_VIEW, .idx = idx});
     if (v->agent->session) asession_applied(v->agent->session, idx);
 }

@@ -205,6 +205,27 @@ int net_apply(struct net *n, const struct net_view *want, struct err *err) {
     return r;
 }
 
+int net_apply_change(struct net *n, const struct net_change *c, struct err *err) {
+    if (n->whole || !n->applied) return -EAGAIN;
+    struct net__part part;
+    int r = net__state_part(&n->cfg, n->loaded, c, clock_mono_ms(), &part, err);
+    if (r < 0) return r;
+    struct err said = {0};
+    buf_reset(&n->text);
+    net__rules_delta(&n->text, part.old, part.new);
+    int refused = commit(n, &said);
+    r = net__state_merge(n->loaded, &part);
+    net__part_fini(&part);
+    if (r < 0) {
+        n->whole = true;
+        return err_set(err, r, "note what changed in the network");
+    }
+    if (refused == 0) return 0;
+    r = load_whole(n, n->loaded, err);
+    if (r == 0) report(n, said.text);
+    return r;
+}
+
 /* --- step two, repairs --- */
 
 static void trim(struct net *n) {

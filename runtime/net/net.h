@@ -7,7 +7,7 @@
  *          deltas and in two steps (new slots and verdicts now, stale slots a second later).
  *          Watches nfnetlink and rtnetlink and repairs what others removed. All of it removed by
  *          net_teardown().
- * Thread   [loop]; net_apply takes 0.3 ms for one service's change. One nft context, one owner.
+ * Thread   [loop]. One nft context, one owner.
  * Owns     link groups 0x4f52xxxx, marks 0x4e/0x4f in the top byte, tables orlop and orlop_hold,
  *          gateway devices "olg<n>", sandbox veths "olv…", unreachable routes of the two pools.
  * See      README.md
@@ -38,17 +38,31 @@ struct net_config {
     void *arg;
 };
 
+/* One address of a task of this node. A task of several networks has several. */
+struct net_local {
+    const char *task;
+    uint32_t address, network, gateway;
+};
+
 /* What the kernel should hold: borrowed pointers, valid during the call. */
 struct net_view {
     Orlop__ViewNetwork *const *networks;
     size_t n_networks;
-    /* Endpoints with serving=false get no traffic; they should be here all the same: they say which
-     * addresses of several networks are one task's. */
-    Orlop__ViewService *const *services;
+    Orlop__ViewService *const *services; /* endpoints with serving=false get no traffic */
     size_t n_services;
-    const uint32_t *local; /* addresses of this node's tasks (for "itself -> gateway"), with their
-                              network's gateway */
-    const uint32_t *local_gateway;
+    const struct net_local *local;
+    size_t n_local;
+};
+
+/* What is different since the view that was applied last. */
+struct net_change {
+    Orlop__ViewService *const *services; /* new ones, and others as they are now */
+    size_t n_services;
+    const uint64_t *services_gone; /* ids; one that never was is no mistake */
+    size_t n_services_gone;
+    const uint32_t *addresses; /* every address of each local task that came or went */
+    size_t n_addresses;
+    const struct net_local *local; /* those of them that are there now */
     size_t n_local;
 };
 
@@ -58,6 +72,10 @@ must_use int net_open(const struct net_config *cfg, struct net **ret, struct err
 void net_free(struct net *n); /* leaves the kernel as it is: tasks go on */
 
 must_use int net_apply(struct net *n, const struct net_view *want, struct err *err);
+/* The same at the price of what changed, not of what there is. -EAGAIN: it takes the whole view,
+ * nothing was done (there was none yet, or two services want the same address or port). Networks may
+ * not have changed. */
+must_use int net_apply_change(struct net *n, const struct net_change *c, struct err *err);
 
 /* Descriptors to poll for reading and what to do then (repairs; step two of a change). */
 enum { NET_FDS_MAX = 4 };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "state.h"
+#include "state_int.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -39,7 +39,7 @@ static int compare_words(const void *a, const void *b, size_t words) {
     return 0;
 }
 
-static int by_key(const void *a, const void *b) {
+int net__by_key(const void *a, const void *b) {
     const struct net__forward *x = a, *y = b;
     return compare_words(&x->key, &y->key, sizeof x->key / 4);
 }
@@ -48,7 +48,7 @@ static int by_id(const void *a, const void *b) {
     return compare_words(a, b, 1);
 }
 
-static int by_pair(const void *a, const void *b) {
+int net__by_pair(const void *a, const void *b) {
     return compare_words(a, b, 2);
 }
 
@@ -60,7 +60,7 @@ static int by_target(const void *a, const void *b) {
 const struct net__forward *net__state_find(const struct net__state *s, const struct net__key *key) {
     if (s->n_forwards == 0) return NULL;
     struct net__forward probe = {.key = *key};
-    return bsearch(&probe, s->forwards, s->n_forwards, sizeof probe, by_key);
+    return bsearch(&probe, s->forwards, s->n_forwards, sizeof probe, net__by_key);
 }
 
 static const struct net__network *find_network(const struct net__state *s, uint32_t id) {
@@ -147,7 +147,7 @@ static int collect_targets(const Orlop__ViewService *v, const struct net__networ
 static int add_forward(struct net__state *s, const struct net__key *key,
                        const Orlop__ViewService *v, const struct net__network *net, uint16_t port,
                        struct err *err) {
-    struct net__forward f = {.key = *key};
+    struct net__forward f = {.key = *key, .service = v->id};
     int r = collect_targets(v, net, port, &f, err);
     if (r < 0 || f.n_live == 0) {
         mem_free(f.slots);
@@ -203,9 +203,10 @@ static int add_service(struct net__state *s, const struct net_config *cfg,
 static void drop_doubles(struct net__state *s) {
     size_t n = 0;
     for (size_t i = 0; i < s->n_forwards; i++) {
-        if (n > 0 && by_key(&s->forwards[n - 1], &s->forwards[i]) == 0) {
+        if (n > 0 && net__by_key(&s->forwards[n - 1], &s->forwards[i]) == 0) {
             log_debug("net.double", "kind=%u port=%u", s->forwards[i].key.kind,
                       s->forwards[i].key.port);
+            s->doubled = true;
             mem_free(s->forwards[i].slots);
         } else {
             s->forwards[n++] = s->forwards[i];
@@ -215,98 +216,53 @@ static void drop_doubles(struct net__state *s) {
 }
 
 static int add_services(struct net__state *s, const struct net_config *cfg,
-                        const struct net_view *view, struct err *err) {
-    if (view->n_services > NET__SERVICES_MAX)
+                        Orlop__ViewService *const *services, size_t n_services, struct err *err) {
+    if (n_services > NET__SERVICES_MAX)
         return err_say(err, -EINVAL, "more than %d services", NET__SERVICES_MAX);
-    size_t n = view->n_services;
-    for (size_t i = 0; i < view->n_services; i++) n += view->services[i]->n_ports;
+    size_t n = n_services;
+    for (size_t i = 0; i < n_services; i++) n += services[i]->n_ports;
     s->forwards = mem_array(n + 1, sizeof *s->forwards);
     if (!s->forwards) return err_set(err, -ENOMEM, "services");
-    for (size_t i = 0; i < view->n_services; i++) {
-        int r = add_service(s, cfg, view->services[i], err);
+    for (size_t i = 0; i < n_services; i++) {
+        int r = add_service(s, cfg, services[i], err);
         if (r < 0) return r;
     }
-    qsort(s->forwards, s->n_forwards, sizeof *s->forwards, by_key);
+    qsort(s->forwards, s->n_forwards, sizeof *s->forwards, net__by_key);
     drop_doubles(s);
     return 0;
 }
 
 /* --- tasks of this node --- */
 
-struct home { /* one address of a task of this node */
-    const char *task;
-    uint32_t address, gateway, network;
-};
-
 static int by_task(const void *a, const void *b) {
-    const struct home *x = a, *y = b;
-    int r = strcmp(x->task, y->task);
-    return r ? r : compare_words(&x->address, &y->address, 1);
+    const struct net_local *const *x = a, *const *y = b;
+    int r = strcmp((*x)->task, (*y)->task);
+    return r ? r : compare_words(&(*x)->address, &(*y)->address, 1);
 }
 
-static int by_address(const void *a, const void *b) {
-    const struct net__self *x = a, *y = b;
-    return compare_words(x, y, 1);
-}
-
-/* Every local address and itself; also the table to look local addresses up in. */
-static int add_local(struct net__state *s, const struct net_view *view, struct err *err) {
-    if (view->n_local > NET__LOCAL_MAX)
-        return err_say(err, -EINVAL, "more than %d task addresses on one node", NET__LOCAL_MAX);
-    s->selfs = mem_array(view->n_local + 1, sizeof *s->selfs);
-    if (!s->selfs) return err_set(err, -ENOMEM, "task addresses");
-    for (size_t i = 0; i < view->n_local; i++)
-        s->selfs[i] = (struct net__self){view->local[i], view->local[i], view->local_gateway[i]};
-    if (view->n_local > 1) qsort(s->selfs, view->n_local, sizeof *s->selfs, by_address);
-    for (size_t i = 0; i < view->n_local; i++)
-        if (i == 0 || s->selfs[i].source != s->selfs[s->n_selfs - 1].source)
-            s->selfs[s->n_selfs++] = s->selfs[i];
-    return 0;
-}
-
-static size_t count_endpoints(const struct net_view *view) {
-    size_t n = 0;
-    for (size_t i = 0; i < view->n_services; i++) n += view->services[i]->n_endpoints;
-    return n;
-}
-
-/* All endpoints that are tasks of this node, sorted by task. */
-static size_t find_homes(const struct net__state *s, const struct net_view *view,
-                         struct home *homes) {
-    size_t n = 0;
-    for (size_t i = 0; i < view->n_services; i++) {
-        const Orlop__ViewService *v = view->services[i];
-        for (size_t k = 0; k < v->n_endpoints; k++) {
-            uint32_t address = v->endpoints[k]->address;
-            const struct net__self *self =
-                s->n_selfs ? bsearch(&address, s->selfs, s->n_selfs, sizeof *self, by_address)
-                           : NULL;
-            if (self)
-                homes[n++] =
-                    (struct home){v->endpoints[k]->task, address, self->gateway, v->network};
-        }
-    }
-    if (n > 1) qsort(homes, n, sizeof *homes, by_task);
-    return n;
+static void add_self(struct net__state *s, uint32_t source, uint32_t destination,
+                     uint32_t gateway) {
+    s->selfs[s->n_selfs++] = (struct net__self){source, destination, gateway};
 }
 
 /* A task in several networks asks a VIP of the second one by its default route, that is by its link
  * (and with its address) in the first: let it through and give it the address that belongs there.
  */
-static void cross_pair(struct net__state *s, const struct home *a, const struct home *b) {
+static void cross_pair(struct net__state *s, const struct net_local *a, const struct net_local *b) {
     s->crosses[s->n_crosses++] = (struct net__cross){a->address, b->network, b->address};
-    s->selfs[s->n_selfs++] = (struct net__self){a->address, b->address, b->gateway};
+    add_self(s, a->address, b->address, b->gateway);
 }
 
-static size_t pairs(const struct home *homes, size_t n, struct net__state *fill) {
+/* Pairs of addresses of one task in different networks; put into FILL unless it is NULL. */
+static size_t pairs(const struct net_local *const *local, size_t n, struct net__state *fill) {
     size_t count = 0;
     for (size_t i = 0, end; i < n; i = end) {
-        for (end = i + 1; end < n && str_eq(homes[end].task, homes[i].task);) end++;
+        for (end = i + 1; end < n && str_eq(local[end]->task, local[i]->task);) end++;
         for (size_t a = i; a < end; a++)
             for (size_t b = i; b < end; b++) {
-                if (homes[a].network == homes[b].network) continue;
+                if (local[a]->network == local[b]->network) continue;
                 count++;
-                if (fill) cross_pair(fill, &homes[a], &homes[b]);
+                if (fill) cross_pair(fill, local[a], local[b]);
             }
     }
     return count;
@@ -315,24 +271,30 @@ static size_t pairs(const struct home *homes, size_t n, struct net__state *fill)
 static size_t unique_pairs(void *array, size_t n, size_t size) {
     char *p = array;
     size_t kept = 0;
-    if (n > 1) qsort(p, n, size, by_pair);
+    if (n > 1) qsort(p, n, size, net__by_pair);
     for (size_t i = 0; i < n; i++) {
-        if (kept > 0 && by_pair(p + (kept - 1) * size, p + i * size) == 0) continue;
+        if (kept > 0 && net__by_pair(p + (kept - 1) * size, p + i * size) == 0) continue;
         memmove(p + kept++ * size, p + i * size, size);
     }
     return kept;
 }
 
-static int add_crosses(struct net__state *s, const struct net_view *view, struct err *err) {
-    auto_free struct home *homes = mem_array(count_endpoints(view) + 1, sizeof *homes);
-    if (!homes) return err_set(err, -ENOMEM, "endpoints");
-    size_t n_homes = find_homes(s, view, homes);
-    size_t n = pairs(homes, n_homes, NULL);
+/* Every address and itself; every address and the others of its task. */
+static int add_local(struct net__state *s, const struct net_local *local, size_t n_local,
+                     struct err *err) {
+    if (n_local > NET__LOCAL_MAX)
+        return err_say(err, -EINVAL, "more than %d task addresses on one node", NET__LOCAL_MAX);
+    auto_free const struct net_local **sorted = mem_array(n_local + 1, sizeof *sorted);
+    if (!sorted) return err_set(err, -ENOMEM, "task addresses");
+    for (size_t i = 0; i < n_local; i++) sorted[i] = &local[i];
+    if (n_local > 1) qsort(sorted, n_local, sizeof *sorted, by_task);
+    size_t n = pairs(sorted, n_local, NULL);
     s->crosses = mem_array(n + 1, sizeof *s->crosses);
-    struct net__self *selfs = mem_resize(s->selfs, s->n_selfs + n + 1, sizeof *selfs);
-    if (selfs) s->selfs = selfs;
-    if (!selfs || !s->crosses) return err_set(err, -ENOMEM, "task addresses");
-    pairs(homes, n_homes, s);
+    s->selfs = mem_array(n_local + n + 1, sizeof *s->selfs);
+    if (!s->selfs || !s->crosses) return err_set(err, -ENOMEM, "task addresses");
+    for (size_t i = 0; i < n_local; i++)
+        add_self(s, local[i].address, local[i].address, local[i].gateway);
+    pairs(sorted, n_local, s);
     s->n_selfs = unique_pairs(s->selfs, s->n_selfs, sizeof *s->selfs);
     s->n_crosses = unique_pairs(s->crosses, s->n_crosses, sizeof *s->crosses);
     return 0;
@@ -343,9 +305,28 @@ int net__state_from_view(const struct net_config *cfg, const struct net_view *vi
     struct net__state *s = net__state_new();
     if (!s) return err_set(err, -ENOMEM, "network state");
     int r = add_networks(s, cfg, view, err);
-    if (r == 0) r = add_services(s, cfg, view, err);
-    if (r == 0) r = add_local(s, view, err);
-    if (r == 0) r = add_crosses(s, view, err);
+    if (r == 0) r = add_services(s, cfg, view->services, view->n_services, err);
+    if (r == 0) r = add_local(s, view->local, view->n_local, err);
+    if (r < 0) {
+        net__state_free(s);
+        return r;
+    }
+    *ret = s;
+    return 0;
+}
+
+/* Only what CHANGE names, in the networks of LOADED. */
+int net__state_from_change(const struct net_config *cfg, const struct net__state *loaded,
+                           const struct net_change *change, struct net__state **ret,
+                           struct err *err) {
+    struct net__state *s = net__state_new();
+    if (!s) return err_set(err, -ENOMEM, "network state");
+    s->networks = loaded->networks; /* borrowed while services are checked */
+    s->n_networks = loaded->n_networks;
+    int r = add_services(s, cfg, change->services, change->n_services, err);
+    s->networks = NULL;
+    s->n_networks = 0;
+    if (r == 0) r = add_local(s, change->local, change->n_local, err);
     if (r < 0) {
         net__state_free(s);
         return r;
@@ -384,7 +365,7 @@ static int settle_forward(struct net__forward *w, const struct net__forward *old
 
 /* A forward that nobody wants any more: everything of it is stale. */
 static int keep_stale(struct net__forward *w, const struct net__forward *old, int64_t now) {
-    *w = (struct net__forward){.key = old->key, .n_loaded = old->n_loaded};
+    *w = (struct net__forward){.key = old->key, .service = old->service, .n_loaded = old->n_loaded};
     w->slots = mem_dup(old->slots, old->n_loaded * sizeof *old->slots);
     w->stale_since_mono_ms = old->n_live > 0 ? now : old->stale_since_mono_ms;
     return w->slots ? 0 : -ENOMEM;
@@ -399,7 +380,7 @@ int net__state_settle(struct net__state *wanted, const struct net__state *loaded
     wanted->forwards = all;
     for (size_t i = 0; i < loaded->n_forwards; i++) {
         const struct net__forward *old = &loaded->forwards[i];
-        struct net__forward *w = n ? bsearch(old, all, n, sizeof *w, by_key) : NULL;
+        struct net__forward *w = n ? bsearch(old, all, n, sizeof *w, net__by_key) : NULL;
         int r = 0;
         if (w) {
             r = settle_forward(w, old, now_mono_ms);
@@ -409,7 +390,7 @@ int net__state_settle(struct net__state *wanted, const struct net__state *loaded
         }
         if (r < 0) return r;
     }
-    qsort(all, wanted->n_forwards, sizeof *all, by_key);
+    qsort(all, wanted->n_forwards, sizeof *all, net__by_key);
     memcpy(wanted->chains, loaded->chains, sizeof wanted->chains);
     return 0;
 }

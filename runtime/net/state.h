@@ -41,6 +41,7 @@ typedef uint64_t net__target;
 
 struct net__forward {
     struct net__key key;
+    uint64_t service; /* whose it is: its id in the view */
     net__target *slots;
     uint32_t n_live, n_loaded; /* slots[n_live..n_loaded) are stale */
     int64_t stale_since_mono_ms;
@@ -64,6 +65,7 @@ struct net__uplink { /* the host was no router: forwards for us only */
 struct net__state {
     struct net__forward *forwards; /* by key */
     size_t n_forwards;
+    bool doubled;                  /* two services wanted one key: one of them has it */
     struct net__network *networks; /* by id */
     size_t n_networks;
     struct net__self *selfs;
@@ -88,6 +90,19 @@ must_use int net__state_from_view(const struct net_config *cfg, const struct net
  * them as stale since NOW. Chains that exist are carried over. */
 must_use int net__state_settle(struct net__state *wanted, const struct net__state *loaded,
                                int64_t now_mono_ms);
+
+/* What CHANGE is about, as two small states without networks and uplinks: as LOADED has it and as it
+ * is to be, settled. -EAGAIN: the whole view is needed. After the kernel has taken the difference
+ * net__state_merge puts NEW in the place of OLD and leaves both empty; it fails with -ENOMEM only,
+ * and LOADED is then as before. */
+struct net__part {
+    struct net__state *old, *new;
+};
+must_use int net__state_part(const struct net_config *cfg, const struct net__state *loaded,
+                             const struct net_change *change, int64_t now_mono_ms,
+                             struct net__part *ret, struct err *err);
+must_use int net__state_merge(struct net__state *loaded, struct net__part *part);
+void net__part_fini(struct net__part *part);
 
 const struct net__forward *net__state_find(const struct net__state *s, const struct net__key *key);
 

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "agent/store.h"
+#include "agent/store_changes.h"
 #include "agent/storelog.h"
 #include "runtime/base/fd.h"
 #include "runtime/base/mem.h"
@@ -116,6 +117,77 @@ static void test_store_new_boot_raises_the_counter_once(void **state) {
     assert_memory_equal(astore_info(s)->id, id, sizeof id);
     assert_string_equal(astore_info(s)->node, "n1");
     astore_free(s);
+}
+
+/* The view looks at these only: what is not noted never reaches the kernel. */
+static void test_store_notes_what_changed(void **state) {
+    (void) state;
+    struct astore *s = open_store("a");
+    struct store_changes *c = astore_changes(s);
+    struct wanted m;
+    make_wanted(&m, s, 0, 10);
+    take(s, &m);
+    assert_true(c->whole); /* networks, a full set */
+    store_changes_reset(c);
+
+    Orlop__TaskAddress address = ORLOP__TASK_ADDRESS__INIT, *addresses[] = {&address};
+    Orlop__ViewService web = ORLOP__VIEW_SERVICE__INIT, *services[] = {&web};
+    Orlop__Port port = ORLOP__PORT__INIT, *ports[] = {&port};
+    make_wanted(&m, s, 10, 11);
+    address.address = 42;
+    m.spec[0].task = text("1.7.0");
+    m.spec[0].addresses = addresses;
+    m.spec[0].n_addresses = 1;
+    web.id = 9;
+    m.w.n_networks = 0;
+    m.w.services = services;
+    m.w.n_services = 1;
+    take(s, &m);
+    assert_false(c->whole || c->ports);
+    assert_true(c->n_services == 1 && c->services[0] == 9);
+    assert_true(c->n_addresses == 1 && c->addresses[0] == 42);
+    assert_true(strv_has(&c->tasks, "1.7.0"));
+
+    web.ports = ports;
+    web.n_ports = 1;
+    make_wanted(&m, s, 11, 12);
+    m.w.n_networks = m.w.n_tasks = 0;
+    m.w.services = services;
+    m.w.n_services = 1;
+    take(s, &m);
+    assert_true(c->ports);
+    store_changes_reset(c);
+
+    uint64_t gone[] = {9};
+    make_wanted(&m, s, 12, 13);
+    m.w.n_networks = m.w.n_tasks = 0;
+    m.w.services_gone = gone;
+    m.w.n_services_gone = 1;
+    take(s, &m);
+    assert_true(c->n_services == 1 && c->services[0] == 9 && c->ports);
+    assert_int_equal(astore_stage_deleted(s, "1.7.0", NULL), 0);
+    assert_int_equal(astore_flush(s, NULL), 0);
+    assert_true(c->n_addresses == 1 && c->addresses[0] == 42);
+    astore_free(s);
+}
+
+/* One too many: then everything is looked at. */
+static void test_store_changes_are_bounded(void **state) {
+    (void) state;
+    struct store_changes c = {.whole = false};
+    Orlop__ViewService s = ORLOP__VIEW_SERVICE__INIT;
+    for (uint64_t i = 0; i < STORE_CHANGES_MAX; i++) {
+        s.id = i;
+        store_changes_service(&c, &s);
+    }
+    assert_true(!c.whole && c.n_services == STORE_CHANGES_MAX);
+    s.id = 0;
+    store_changes_service(&c, &s); /* known */
+    assert_false(c.whole);
+    s.id = STORE_CHANGES_MAX;
+    store_changes_service(&c, &s);
+    assert_true(c.whole && c.n_services == 0);
+    store_changes_fini(&c);
 }
 
 static void test_store_wanted_survives_with_its_version(void **state) {
@@ -310,6 +382,8 @@ int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(test_store_new_boot_raises_the_counter_once),
+        T(test_store_notes_what_changed),
+        T(test_store_changes_are_bounded),
         T(test_store_wanted_survives_with_its_version),
         T(test_store_check_refuses_old_foreign_and_gapped_sets),
         T(test_store_end_and_attempts_survive),

@@ -471,6 +471,51 @@ static void test_service_gone_is_refused_then_comes_back(void **state) {
     assert_int_equal(s.count[A2], 10);
 }
 
+static void apply_change(const struct net_change *c) {
+    struct err err = {0};
+    int r = net_apply_change(w.net, c, &err);
+    if (r < 0) fail_msg("net_apply_change: %d %s", r, err.text);
+}
+
+static void test_a_change_of_one_service_reaches_the_kernel(void **state) {
+    (void) state;
+    view_endpoint_at(w.view, 0, 0)->serving = false;
+    apply_change(&(struct net_change){.services = w.view->services.v, .n_services = 1});
+    struct seen s = ask(w.task[M_A], SOCK_STREAM, VIP_WEB, 80, 30);
+    assert_int_equal(s.failures, 0);
+    assert_int_equal(s.count[A1], 0);
+    s = ask(w.outside, SOCK_STREAM, HOST, 8080, 30);
+    assert_true(s.failures == 0 && s.count[A1] == 0 && s.count[A3] > 0);
+    dispatch_for(no_stale_slots);
+    const uint64_t web = w.view->services.v[0]->id;
+    apply_change(&(struct net_change){.services_gone = &web, .n_services_gone = 1});
+    assert_int_equal(world_connect(w.task[M_A], SOCK_STREAM, VIP_WEB, 80), -ECONNREFUSED);
+    assert_int_equal(world_connect(w.outside, SOCK_STREAM, HOST, 8080), -ECONNREFUSED);
+    s = ask(w.task[M_A], SOCK_STREAM, VIP_DB, 80, 3); /* the others are as they were */
+    assert_int_equal(s.count[B1], 3);
+    view_endpoint_at(w.view, 0, 0)->serving = true;
+    apply_change(&(struct net_change){.services = w.view->services.v, .n_services = 1});
+    s = ask(w.task[M_A], SOCK_STREAM, VIP_WEB, 80, 60);
+    assert_true(s.count[A1] > 0 && s.failures == 0);
+}
+
+/* Without its entry a task that reaches itself by a VIP would get answers from nowhere. */
+static void test_a_change_of_one_task_reaches_the_kernel(void **state) {
+    (void) state;
+    const struct net_change gone = {.addresses = &addresses[B1], .n_addresses = 1};
+    apply_change(&gone);
+    struct net_change back = gone;
+    back.local = &w.view->local[B1];
+    back.n_local = 1;
+    apply_change(&back);
+    char text[64], ip[STR_IPV4_MAX];
+    str_from_ipv4(addresses[B1], ip);
+    snprintf(text, sizeof text, "%s . %s :", ip, ip);
+    assert_true(table_has(text));
+    apply_change(&gone);
+    assert_false(table_has(text));
+}
+
 static void test_network_removed_takes_its_device(void **state) {
     (void) state;
     assert_int_equal(world_count_links("olg"), 3);
@@ -819,6 +864,8 @@ int main(void) {
         T(test_task_address_from_outside_is_refused),
         T(test_scale_down_leaves_slots_for_a_second),
         T(test_service_gone_is_refused_then_comes_back),
+        T(test_a_change_of_one_service_reaches_the_kernel),
+        T(test_a_change_of_one_task_reaches_the_kernel),
         T(test_network_removed_takes_its_device),
         T(test_bad_view_is_refused_and_changes_nothing),
         T(test_flush_ruleset_is_repaired_and_connections_live),

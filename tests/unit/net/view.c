@@ -47,7 +47,6 @@ struct net_view view_of(const struct view *v) {
                              .services = v->services.v,
                              .n_services = v->services.n,
                              .local = v->local,
-                             .local_gateway = v->local_gateway,
                              .n_local = v->n_local};
 }
 
@@ -114,7 +113,15 @@ void view_port(Orlop__ViewService *s, Orlop__Port__Protocol protocol, uint32_t t
 }
 
 void view_local(struct view *v, uint32_t address, uint32_t gateway) {
+    struct net_local l = {.task = "", .address = address, .gateway = gateway};
+    for (size_t i = 0; i < v->services.n; i++) {
+        const Orlop__ViewService *s = v->services.v[i];
+        for (size_t k = 0; k < s->n_endpoints; k++) {
+            if (s->endpoints[k]->address != address) continue;
+            l.task = s->endpoints[k]->task;
+            l.network = s->network;
+        }
+    }
     ensure(v->n_local < VIEW_MAX);
-    v->local[v->n_local] = address;
-    v->local_gateway[v->n_local++] = gateway;
+    v->local[v->n_local++] = l;
 }

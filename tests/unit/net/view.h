@@ -19,7 +19,7 @@ struct view {
         Orlop__ViewService *v[VIEW_MAX];
         size_t n, made;
     } services;
-    uint32_t local[VIEW_MAX], local_gateway[VIEW_MAX];
+    struct net_local local[VIEW_MAX];
     size_t n_local;
 };
 
@@ -34,6 +34,7 @@ Orlop__Endpoint *view_endpoint(Orlop__ViewService *s, const char *task, uint32_t
 Orlop__Endpoint *view_endpoint_at(struct view *v, size_t service, size_t endpoint);
 void view_port(Orlop__ViewService *s, Orlop__Port__Protocol protocol, uint32_t target,
                uint32_t published, const char *host_ip);
+/* ADDRESS is on this node, as one of the task that the view already has there. */
 void view_local(struct view *v, uint32_t address, uint32_t gateway);
 
 #endif
