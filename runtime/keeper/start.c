@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /* START: clone a sandbox.
  *
- * Happy path   FIFOs, clone, start record, held by the anchor, go byte; the child's status pipe
- *              ends without a report: `started`.
+ * Happy path   FIFOs, clone; while the child builds its sandbox: our ends of the FIFOs, the log, the
+ *              start record, held by the anchor, go byte; the child's status pipe ends without a
+ *              report: `started`.
  * Refused      the task is closed; an attempt of it lives; a later attempt is known.
  * Repeated     the id is known: its entry (or its failure) is the answer, nothing is cloned.
  * Failure      before the clone: nothing is left. After it (no record could be written, a phase
@@ -94,13 +95,18 @@ static void abort_start(struct attempt *a, int pidfd, int code, const char *phas
     set_failure(a, code, phase, text);
 }
 
-/* Everything after the clone. TAKES all of P. */
+/* Everything after the clone. The log's files are made here and not before: the child needs longer
+ * than we do. TAKES all of P. */
 static void adopt_child(struct keeper *k, struct attempt *a, struct container_process *p) {
+    struct err err = {0};
+    int log = keeper__streams_open(k, a, &err);
     keeper__attempt_set_pid(k, a, p->pid, p->start_ticks);
     keeper__attempt_move(a, ATTEMPT_STARTING);
     a->ours = true;
-    int r = records_add_start(&k->records, &a->start);
-    if (r < 0) {
+    int r = log < 0 ? 0 : records_add_start(&k->records, &a->start);
+    if (log < 0) {
+        abort_start(a, p->pidfd, log, "log", err.text);
+    } else if (r < 0) {
         abort_start(a, p->pidfd, r, "record", "the start record could not be written");
     } else {
         keeper__hold_stream(k, &a->out[0]);
@@ -149,9 +155,7 @@ static int spawn(struct keeper *k, struct attempt *a, Orlop__SandboxSpec *spec, 
                  size_t n_fds, struct err *err) {
     int r = add_nofile(k, spec);
     if (r < 0) return err_set(err, r, "limits");
-    r = keeper__streams_make(k, a, err);
-    if (r == 0) r = keeper__streams_open(k, a, err);
-    if (r < 0) return r;
+    if ((r = keeper__streams_make(k, a, err)) < 0) return r;
     char out[PATHS_FULL_MAX], errout[PATHS_FULL_MAX];
     struct container_host host = {.cgroup_parent = k->paths.cgroup};
     struct container_process p;
