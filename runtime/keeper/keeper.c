@@ -50,8 +50,6 @@ static void init_tables(struct keeper *k) {
     for (size_t i = 0; i < KEEPER_PID_BUCKETS; i++) list_init(&k->by_pid[i]);
     list_init(&k->awaiting);
     list_init(&k->peers);
-    list_init(&k->pump.ready);
-    list_init(&k->pump.waiting);
     k->now_ms = clock_mono_ms();
 }
 
@@ -63,6 +61,7 @@ static int set_up(struct keeper *k, struct err *err) {
     if (r < 0) return r;
     r = budget_init(&k->budget);
     if (r == 0) r = loop_init(&k->loop);
+    if (r == 0) r = keeper__pump_init(k);
     if (r < 0) return err_set(err, r, "set up");
     r = watch_signals(k, err);
     if (r == 0) r = keeper__fifo_mount(&k->paths, err);

@@ -130,6 +130,9 @@ struct exec {
 
 struct pump {
     struct list ready, waiting;
+    struct loop loop;           /* all FIFOs */
+    struct loop_source streams; /* that loop's epoll, in the keeper's own loop */
+    int64_t listen_ms;          /* not listened to until then; 0 = it is */
 };
 
 struct hold {
@@ -233,6 +236,7 @@ must_use int keeper__listen(struct keeper *k, struct err *err);
 void keeper__peer_close(struct peer *p);
 
 /* pump.c: FIFO -> log file. */
+must_use int keeper__pump_init(struct keeper *k);
 must_use int keeper__streams_open(struct keeper *k, struct attempt *a, struct err *err);
 must_use int keeper__streams_make(struct keeper *k, struct attempt *a,
                                   struct err *err); /* the FIFOs */

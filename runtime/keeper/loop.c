@@ -67,5 +67,5 @@ int loop_turn(struct loop *l, int timeout_ms) {
         if (s->ready) s->ready(s, e[i].events); /* an earlier callback may have removed it */
     }
     sweep(l);
-    return 0;
+    return n < 0 ? 0 : n;
 }

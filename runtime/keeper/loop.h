@@ -46,7 +46,7 @@ int loop_release(struct loop *l, struct loop_source *s); /* removes, and the fd 
 /* Free MEMORY, in which NODE lies, when the turn is over. */
 void loop_free_later(struct loop *l, struct loop_garbage *node, void *memory);
 
-/* Wait at most TIMEOUT_MS (-1 = for ever) and call back what is ready. */
+/* Wait at most TIMEOUT_MS (-1 = for ever) and call back what is ready: how many, LOOP_BATCH at most. */
 must_use int loop_turn(struct loop *l, int timeout_ms);
 
 #endif

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Log bytes: FIFO -> sink, at most STREAM_STEP per stream and turn.
  *
+ * All FIFOs are watched by an epoll of their own, which the keeper's loop listens to; after a turn it
+ * does not for PUMP_PACE_MS. So the first line after a silence is moved at once, and of many writers
+ * all lines of a few milliseconds cost one wake-up together. Requests and exits never wait for that.
+ *
  * A stream is idle (edge-triggered epoll wakes it), ready (has its turn), or waiting (its token
  * bucket is empty, or the disk is full: the bytes stay in the pipe and the container waits:
  * back-pressure). FIFOs have names, so a keeper after us opens them again as long as anybody holds
@@ -24,7 +28,7 @@
 #include "runtime/base/mem.h"
 #include "runtime/base/sys.h"
 
-enum { FINISH_BYTES_MAX = 8 << 20 };
+enum { FINISH_BYTES_MAX = 8 << 20, PUMP_PACE_MS = 4, STREAM_ROUNDS_MAX = 64 };
 
 const char *keeper__fifo_name(const struct stream *s, char buf[static FIFO_NAME_MAX]) {
     char attempt[ATTEMPT_NAME_MAX];
@@ -61,6 +65,24 @@ static void on_fifo(struct loop_source *source, uint32_t events) {
     if (list_empty(&s->queue)) make_ready(s->owner->task->keeper, s);
 }
 
+static void on_streams(struct loop_source *source, uint32_t events) {
+    (void) events;
+    struct keeper *k = container_of(source, struct keeper, pump.streams);
+    int rounds = STREAM_ROUNDS_MAX;
+    while (loop_turn(&k->pump.loop, 0) == LOOP_BATCH && --rounds > 0) {
+    }
+    loop_events(&k->loop, source, 0);
+    k->pump.listen_ms = clock_mono_ms() + PUMP_PACE_MS;
+}
+
+int keeper__pump_init(struct keeper *k) {
+    list_init(&k->pump.ready);
+    list_init(&k->pump.waiting);
+    int r = loop_init(&k->pump.loop);
+    if (r < 0) return r;
+    return loop_add(&k->loop, &k->pump.streams, k->pump.loop.epoll, EPOLLIN, on_streams);
+}
+
 static int open_sink(struct keeper *k, struct attempt *a, struct err *err) {
     struct task *t = a->task;
     if (t->sink_open) return 0;
@@ -84,7 +106,7 @@ static int open_stream(struct keeper *k, struct stream *s, struct err *err) {
     struct stat st;
     if (fstat(fd, &st) < 0 || !S_ISFIFO(st.st_mode))
         return err_set(err, -EIO, "%s is no FIFO", path);
-    int r = loop_add(&k->loop, &s->source, fd, EPOLLIN | EPOLLET, on_fifo);
+    int r = loop_add(&k->pump.loop, &s->source, fd, EPOLLIN | EPOLLET, on_fifo);
     if (r < 0) return err_set(err, r, "watch %s", path);
     fd = -1; /* the loop's */
     s->tokens = STREAM_BURST;
@@ -140,10 +162,14 @@ static void step(struct keeper *k, struct stream *s) {
     }
     s->stalled = false;
     s->tokens -= n;
-    make_ready(k, s); /* until it is seen empty: edge-triggered */
+    if (n < have) make_ready(k, s); /* what came since we looked is an edge of its own */
 }
 
 void keeper__pump_turn(struct keeper *k) {
+    if (k->pump.listen_ms && k->pump.listen_ms <= k->now_ms) {
+        k->pump.listen_ms = 0;
+        loop_events(&k->loop, &k->pump.streams, EPOLLIN);
+    }
     list_each_safe (it, &k->pump.waiting) {
         struct stream *s = list_entry(it, struct stream, queue);
         if (s->wait_until_ms <= k->now_ms) make_ready(k, s);
@@ -160,7 +186,7 @@ void keeper__pump_turn(struct keeper *k) {
 
 int64_t keeper__pump_deadline_ms(const struct keeper *k) {
     if (!list_empty(&k->pump.ready)) return 0;
-    int64_t first = INT64_MAX;
+    int64_t first = k->pump.listen_ms ? k->pump.listen_ms : INT64_MAX;
     list_each (it, &k->pump.waiting) {
         const struct stream *s = list_entry(it, struct stream, queue);
         if (s->wait_until_ms < first) first = s->wait_until_ms;
@@ -171,7 +197,7 @@ int64_t keeper__pump_deadline_ms(const struct keeper *k) {
 static void close_stream(struct keeper *k, struct stream *s) {
     list_del(&s->queue);
     if (!s->source.ready) return;
-    loop_remove(&k->loop, &s->source);
+    loop_remove(&k->pump.loop, &s->source);
     keeper__hold_drop(k, s);
     char path[PATHS_FULL_MAX];
     (void) unlink(keeper__fifo_path(k, s, path)); /* a name without a process harms nobody */
