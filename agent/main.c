@@ -320,6 +320,7 @@ static void free_all(struct process *p) {
 int agent_main(int argc, char **argv) {
     struct options o = {0};
     struct err err = {0};
+    mem_be_thrifty();
     log_init("agent");
     struct process *p = mem_zalloc(sizeof *p);
     if (!p || parse(argc, argv, &o) < 0) {

@@ -133,6 +133,7 @@ int scheduler_main(int argc, char **argv) {
     static struct program p = {.lock = -1}; /* large; one for a process */
     struct paths paths;
     struct err err = {0};
+    mem_be_thrifty();
     log_init("scheduler");
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     sigaction(SIGPIPE, &ignore, NULL);

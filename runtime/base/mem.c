@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "mem.h"
 
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,4 +70,11 @@ char *mem_printf(const char *fmt, ...) {
 
 void mem_free(void *p) {
     free(p);
+}
+
+void mem_be_thrifty(void) {
+    enum { LARGE = 128 * 1024 }; /* glibc's own start values, kept from growing */
+    (void) mallopt(M_ARENA_MAX, 1);
+    (void) mallopt(M_MMAP_THRESHOLD, LARGE);
+    (void) mallopt(M_TRIM_THRESHOLD, LARGE);
 }

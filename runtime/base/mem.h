@@ -22,6 +22,10 @@ must_use void *mem_dup(const void *p, size_t n);
 must_use char *mem_printf(const char *fmt, ...) printf_like(1, 2);
 void mem_free(void *p); /* NULL allowed */
 
+/* For a daemon with a few threads: one arena for all of them instead of one each, and what a peak
+ * needed goes back to the kernel. */
+void mem_be_thrifty(void);
+
 /* Let the Nth allocation from now (1 = the next) fail, and only that one; 0 = none. */
 void mem_fail_after(unsigned long nth);
 
