@@ -196,9 +196,10 @@ int64_t keeper__pump_deadline_ms(const struct keeper *k) {
 
 static void close_stream(struct keeper *k, struct stream *s) {
     list_del(&s->queue);
-    if (!s->source.ready) return;
-    loop_remove(&k->pump.loop, &s->source);
-    keeper__hold_drop(k, s);
+    if (s->source.ready) {
+        loop_remove(&k->pump.loop, &s->source);
+        keeper__hold_drop(k, s);
+    }
     char path[PATHS_FULL_MAX];
     (void) unlink(keeper__fifo_path(k, s, path)); /* a name without a process harms nobody */
 }

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -46,6 +47,15 @@ static char *log_of(const struct node *n, const char *task, unsigned number) {
     char *data = NULL;
     assert_int_equal(fd_read_file(AT_FDCWD, path, 64 << 20, &data, NULL), 0);
     return data;
+}
+
+static int count_files(const char *path) {
+    DIR *d = opendir(path);
+    int n = 0;
+    assert_non_null(d);
+    for (struct dirent *e; (e = readdir(d));) n += e->d_name[0] != '.';
+    closedir(d);
+    return n;
 }
 
 static void test_start_of_a_command_gives_its_output_and_exit_code(void **state) {
@@ -154,6 +164,29 @@ static void test_start_of_a_missing_command_fails_with_its_phase(void **state) {
     assert_int_equal(what(node_sh(&n, T1, 2, "exit 0")), ORLOP__KEEPER_MESSAGE__WHAT_STARTED);
     node_exit(&n, T1, 2);
     for (size_t i = 0; i < n.n_exits; i++) assert_int_not_equal(n.exits[i].attempt, 1);
+    node_stop(&n);
+}
+
+/* The log is opened while the child already works: it must not live on, nor leave anything. */
+static void test_start_without_a_log_fails_and_leaves_nothing(void **state) {
+    (void) state;
+    need_node();
+    struct node n;
+    node_start(&n);
+    char dir[PATHS_FULL_MAX], path[PATHS_FULL_MAX + 8];
+    paths_state(&n.paths, "tasks/" T1, dir);
+    snprintf(path, sizeof path, "%s/log", dir);
+    assert_int_equal(fd_mkdirs(AT_FDCWD, dir, 0700), 0);
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600); /* no folder */
+    assert_true(fd >= 0 && close(fd) == 0);
+    Orlop__KeeperMessage *m = node_sh(&n, T1, 1, "exec sleep 1000");
+    assert_int_equal(m->what_case, ORLOP__KEEPER_MESSAGE__WHAT_FAILED);
+    assert_string_equal(m->failed->phase, "log");
+    keeper_message_free(m);
+    assert_int_equal(count_files(paths_run(&n.paths, "fifo", dir)), 0);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(what(node_sh(&n, T1, 2, "exit 0")), ORLOP__KEEPER_MESSAGE__WHAT_STARTED);
+    node_exit(&n, T1, 2);
     node_stop(&n);
 }
 
@@ -390,6 +423,7 @@ int main(void) {
         cmocka_unit_test(test_start_after_close_is_refused),
         cmocka_unit_test(test_what_a_dead_agent_left_unread_is_void),
         cmocka_unit_test(test_start_of_a_missing_command_fails_with_its_phase),
+        cmocka_unit_test(test_start_without_a_log_fails_and_leaves_nothing),
         cmocka_unit_test(test_keeper_death_while_running_is_adopted_with_exit_code),
         cmocka_unit_test(test_forget_needs_a_closed_task),
         cmocka_unit_test(test_anchor_killed_is_replaced_and_keeps_the_keeper),
