@@ -156,6 +156,11 @@ static int put_wanted(struct store_tables *t, const Orlop__StoreWanted *sw) {
     return r;
 }
 
+/* From then on its addresses may be another task's: whatever becomes of it touches them no more. */
+static bool is_gone(const struct astore_task *k) {
+    return k->end && k->end->gone;
+}
+
 static int put_end(struct store_tables *t, const char *id, const Orlop__TaskStatus *end) {
     struct astore_task *k = map_get(&t->tasks, id);
     if (!k) return 0;
@@ -166,12 +171,14 @@ static int put_end(struct store_tables *t, const char *id, const Orlop__TaskStat
         return -ENOMEM;
     }
     arena_fini(&a);
+    bool was_gone = is_gone(k);
     k->end = NULL;
     arena_fini(&k->end_arena);
     arena_init(&k->end_arena, OBJECT_BUDGET);
     k->end = arena_copy(&k->end_arena, &end->base);
-    store_changes_task(&t->changes, k->spec);
-    return k->end ? 0 : -ENOMEM;
+    if (!k->end) return -ENOMEM;
+    if (is_gone(k) && !was_gone) store_changes_task(&t->changes, k->spec);
+    return 0;
 }
 
 static void drop_volume(struct strv *l, const char *name) {
@@ -208,7 +215,7 @@ static int put_boot(struct store_tables *t, const Orlop__StoreBoot *b) {
 
 static void delete_task(struct store_tables *t, const char *id) {
     struct astore_task *k = map_del(&t->tasks, id);
-    if (k) store_changes_task(&t->changes, k->spec);
+    if (k && !is_gone(k)) store_changes_task(&t->changes, k->spec);
     task_free(k);
 }
 

@@ -105,7 +105,9 @@ static int cut(const struct net__state *loaded, const struct net_change *c,
 int net__state_part(const struct net_config *cfg, const struct net__state *loaded,
                     const struct net_change *change, int64_t now_mono_ms, struct net__part *ret,
                     struct err *err) {
-    if (loaded->doubled) return -EAGAIN;
+    if (loaded->doubled || loaded->n_selfs + change->n_local > NET__LOCAL_MAX ||
+        loaded->n_forwards + change->n_services > NET__SERVICES_MAX)
+        return -EAGAIN;
     struct net__part p = {.old = net__state_new()};
     int r = p.old ? net__state_from_change(cfg, loaded, change, &p.new, err)
                   : err_set(err, -ENOMEM, "network state");

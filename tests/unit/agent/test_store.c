@@ -171,6 +171,35 @@ static void test_store_notes_what_changed(void **state) {
     astore_free(s);
 }
 
+/* Once it is gone its address may be another task's, which the old one's deletion must not touch. */
+static void test_store_notes_an_end_once(void **state) {
+    (void) state;
+    struct astore *s = open_store("a");
+    struct store_changes *c = astore_changes(s);
+    struct wanted m;
+    Orlop__TaskAddress address = ORLOP__TASK_ADDRESS__INIT, *addresses[] = {&address};
+    Orlop__TaskStatus end = ORLOP__TASK_STATUS__INIT;
+    make_wanted(&m, s, 0, 10);
+    m.spec[0].addresses = addresses;
+    m.spec[0].n_addresses = 1;
+    take(s, &m);
+    store_changes_reset(c);
+    end.task = text("1.5.0");
+    assert_int_equal(astore_stage_end(s, &end, NULL), 0);
+    assert_int_equal(astore_flush(s, NULL), 0);
+    assert_int_equal(c->n_addresses, 0); /* ended, and its link is still there */
+    end.gone = true;
+    assert_int_equal(astore_stage_end(s, &end, NULL), 0);
+    assert_int_equal(astore_flush(s, NULL), 0);
+    assert_int_equal(c->n_addresses, 1);
+    store_changes_reset(c);
+    assert_int_equal(astore_stage_end(s, &end, NULL), 0);
+    assert_int_equal(astore_stage_deleted(s, "1.5.0", NULL), 0);
+    assert_int_equal(astore_flush(s, NULL), 0);
+    assert_int_equal(c->n_addresses, 0);
+    astore_free(s);
+}
+
 /* One too many: then everything is looked at. */
 static void test_store_changes_are_bounded(void **state) {
     (void) state;
@@ -383,6 +412,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         T(test_store_new_boot_raises_the_counter_once),
         T(test_store_notes_what_changed),
+        T(test_store_notes_an_end_once),
         T(test_store_changes_are_bounded),
         T(test_store_wanted_survives_with_its_version),
         T(test_store_check_refuses_old_foreign_and_gapped_sets),
