@@ -17,7 +17,7 @@ static void one(int k) {
     if (pipe2(out, O_CLOEXEC) < 0) _exit(96);
     floor_box_start(&b, program, NULL, out[1]);
     close(out[1]);
-    floor_box_reap(&b);
+    floor_box_reap(&b, 0);
     int64_t t1 = floor_now_ns();
     if (read(out[0], text, sizeof text - 1) <= 0) _exit(96);
     close(out[0]);

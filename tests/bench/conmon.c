@@ -86,8 +86,16 @@ static void move(struct writer *w) {
     if (write(w->out, out, to) != (ssize_t) to) die("write");
 }
 
-static void round_of(char **argv, const char *dir) {
+static void move_until(int epoll, long n_lines) {
     struct epoll_event e[64];
+    while (lines < n_lines) {
+        int n = epoll_wait(epoll, e, 64, -1);
+        for (int i = 0; i < n; i++) move(e[i].data.ptr);
+    }
+}
+
+static void round_of(char **argv, const char *dir) {
+    struct epoll_event e[1];
     int epoll = epoll_create1(EPOLL_CLOEXEC);
     lines = wrong = 0;
     for (int k = 0; k < n_writers; k++) {
@@ -95,14 +103,10 @@ static void round_of(char **argv, const char *dir) {
         e[0] = (struct epoll_event){.events = EPOLLIN, .data.ptr = &writers[k]};
         if (epoll_ctl(epoll, EPOLL_CTL_ADD, writers[k].in, &e[0]) < 0) die("epoll");
     }
-    struct timespec settle = {0, 200000000}; /* they have reached their wait */
-    nanosleep(&settle, NULL);
+    move_until(epoll, n_writers); /* all are ready */
     double cpu = seconds(CLOCK_PROCESS_CPUTIME_ID), t0 = seconds(CLOCK_MONOTONIC);
     for (int k = 0; k < n_writers; k++) kill(writers[k].pid, SIGUSR1);
-    while (lines < count * n_writers) {
-        int n = epoll_wait(epoll, e, 64, -1);
-        for (int i = 0; i < n; i++) move(e[i].data.ptr);
-    }
+    move_until(epoll, count * n_writers);
     double t1 = seconds(CLOCK_MONOTONIC);
     cpu = seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu;
     for (int k = 0; k < n_writers; k++) {

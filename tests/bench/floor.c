@@ -334,12 +334,12 @@ void floor_box_start(struct floor_box *b, char *program_path, char *argument, in
     b->status = status[0];
 }
 
-void floor_box_reap(struct floor_box *b) {
+void floor_box_reap(struct floor_box *b, int status) {
     struct pollfd p = {.fd = b->pidfd, .events = POLLIN};
     siginfo_t si;
     CK(poll(&p, 1, -1));
     CK(waitid(P_PIDFD, (id_t) b->pidfd, &si, WEXITED));
-    if (si.si_code != CLD_EXITED || si.si_status != 0) _exit(97);
+    if (si.si_status != status) _exit(97);
 }
 
 void floor_box_remove(struct floor_box *b) {

@@ -30,7 +30,7 @@ void floor_fini(void);
 void floor_box_make(struct floor_box *b, int k);
 /* Clone, and exec PROGRAM with ARGUMENT (may be NULL) and its stdout on OUT. */
 void floor_box_start(struct floor_box *b, char *program, char *argument, int out);
-void floor_box_reap(struct floor_box *b); /* waits for its end, which must be exit 0 */
+void floor_box_reap(struct floor_box *b, int status); /* waits; its exit code, or signal */
 void floor_box_remove(struct floor_box *b);
 
 #endif

@@ -1,12 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The idle workload of the benchmarks: waits for SIGTERM and ends well. */
-#include <signal.h>
+/* The idle workload of the benchmarks. */
+#include <unistd.h>
 
 int main(void) {
-    sigset_t s;
-    int got;
-    sigemptyset(&s);
-    sigaddset(&s, SIGTERM);
-    sigprocmask(SIG_BLOCK, &s, NULL);
-    return sigwait(&s, &got);
+    for (;;) pause();
 }

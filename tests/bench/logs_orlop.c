@@ -26,10 +26,11 @@ static const char *log_path(const struct rig_box *b, char path[static PATHS_FULL
     return path;
 }
 
-static bool complete(const struct rig_box *b) {
+static void wait_for_lines(const struct rig_box *b, long n) {
     char path[PATHS_FULL_MAX];
     struct stat st;
-    return stat(log_path(b, path), &st) == 0 && st.st_size >= count * LINE;
+    log_path(b, path);
+    while (stat(path, &st) < 0 || st.st_size < n * LINE) poll(NULL, 0, LOOK_MS);
 }
 
 static long lost_lines(const struct rig_box *b) {
@@ -65,11 +66,10 @@ static void round_of(char **argv) {
         rig_box_start(&boxes[k], (uint64_t) k + 1, argv);
         wait_for(ORLOP__KEEPER_MESSAGE__WHAT_STARTED, 1);
     }
-    poll(NULL, 0, 200); /* they have reached their wait */
+    for (int k = 0; k < n_boxes; k++) wait_for_lines(&boxes[k], 1); /* all are ready */
     int64_t cpu = cpu_ns(), t0 = rig_now_ns();
     for (int k = 0; k < n_boxes; k++) rig_box_signal(&boxes[k], MAX + 1, SIGUSR1);
-    for (int k = 0; k < n_boxes; k++)
-        while (!complete(&boxes[k])) poll(NULL, 0, LOOK_MS);
+    for (int k = 0; k < n_boxes; k++) wait_for_lines(&boxes[k], count);
     int64_t t1 = rig_now_ns();
     cpu = cpu_ns() - cpu;
     for (int k = 0; k < n_boxes; k++) rig_box_signal(&boxes[k], MAX + 1, SIGTERM);

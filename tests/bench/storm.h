@@ -14,7 +14,7 @@ enum { STORM_MAX = 1000, STORM_ADDRESS = 0x0a500002 };
 struct storm_result {
     int64_t started_ns; /* how long the starts took */
     int64_t cpu_ns;     /* of the one who cloned, for all of them */
-    int64_t stopped_ns; /* from the first SIGTERM until nothing is left */
+    int64_t stopped_ns; /* from the first SIGKILL until nothing is left */
 };
 
 extern int storm_count, storm_at_once;

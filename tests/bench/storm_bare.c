@@ -37,14 +37,14 @@ static void bare_start_all(void) {
 
 static void bare_stop_all(void) {
     static struct pollfd p[STORM_MAX];
-    for (int k = 0; k < storm_count; k++) CK(kill(bare[k].pid, SIGTERM));
+    for (int k = 0; k < storm_count; k++) CK(kill(bare[k].pid, SIGKILL));
     for (int k = 0; k < storm_count; k++)
         p[k] = (struct pollfd){.fd = bare[k].pidfd, .events = POLLIN};
     for (int left = storm_count; left > 0;) {
         CK(poll(p, (nfds_t) storm_count, -1));
         for (int k = 0; k < storm_count; k++)
             if (p[k].fd >= 0 && p[k].revents) {
-                floor_box_reap(&bare[k]);
+                floor_box_reap(&bare[k], SIGKILL);
                 storm_ended(k);
                 p[k].fd = -1;
                 left--;
