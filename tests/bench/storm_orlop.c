@@ -34,7 +34,8 @@ static void start_all(void) {
     }
 }
 
-/* SIGKILL: a program that is just beginning loses a SIGTERM, as pid 1. The way of the agent: signal, exit, close, forget. The cgroup goes as soon as the exit is told. */
+/* SIGKILL: a program that is just beginning loses a SIGTERM, as pid 1. The way of the agent:
+ * signal, exit, close, forget. The cgroup goes as soon as the exit is told. */
 static void stop_all(void) {
     int forgotten = 0;
     for (int k = 0; k < storm_count; k++) rig_box_signal(&boxes[k], STORM_MAX + 1, SIGKILL);
