@@ -113,6 +113,13 @@ int net_apply(struct net *n, const struct net_view *want, struct err *err) {
     return 0;
 }
 
+/* Always the whole view: what a change does to the rules is compared with it in test_agent_view. */
+int net_apply_change(struct net *n, const struct net_change *c, struct err *err) {
+    (void) n;
+    (void) c;
+    return err_set(err, -EAGAIN, "change the rules");
+}
+
 int net_fds(const struct net *n, int fds[static NET_FDS_MAX]) {
     (void) n;
     (void) fds;
@@ -156,6 +163,16 @@ int agent_dns_apply(struct agent_dns *d, Orlop__ViewNetwork *const *networks, si
     (void) services;
     (void) n_services;
     (void) err;
+    return 0;
+}
+
+int agent_dns_change(struct agent_dns *d, Orlop__ViewService *const *services, size_t n_services,
+                     const uint64_t *gone, size_t n_gone) {
+    (void) d;
+    (void) services;
+    (void) n_services;
+    (void) gone;
+    (void) n_gone;
     return 0;
 }
 
