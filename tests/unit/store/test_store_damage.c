@@ -144,7 +144,7 @@ static int set_up_short(void **state) {
     build(14);
     auto_fd int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     for (int i = 1; i <= 3; i++) { /* as long as it takes: each is read at each step */
-        char name[16];
+        char name[24];
         snprintf(name, sizeof name, "open-%d", i);
         auto_fd int open_fd = openat(fd, name, O_WRONLY | O_CLOEXEC);
         assert_int_equal(ftruncate(open_fd, 8192), 0);
