@@ -85,7 +85,7 @@ void damage_undo(struct damage *d) {
 const struct damaged_file *damage_file(const struct damage *d, const char *name) {
     for (size_t i = 0; i < d->n; i++)
         if (str_eq(d->files[i].name, name)) return &d->files[i];
-    ensure(!"a file of that name");
+    ensure(false); /* there is no file of that name */
     return NULL;
 }
 

@@ -417,7 +417,7 @@ static void parse(int argc, char **argv) {
         if (optarg && where[o]) *where[o] = number(optarg, INT32_MAX);
         if (optarg && !where[o]) opt.rate = (double) number(optarg, 1000000);
     }
-    if (!opt.rate == !opt.clients) usage("one of --rate and --clients");
+    if ((opt.rate > 0) == (opt.clients > 0)) usage("one of --rate and --clients");
     if (opt.answer < sizeof(struct load_answer) || opt.answer > LOAD_ANSWER_MAX) usage("--answer");
     if (opt.delay_ms > LOAD_DELAY_MAX) usage("--delay-ms");
     for (; optind < argc; optind++) add_target(argv[optind]);

@@ -10,7 +10,7 @@
 
 static const char *const names[] = {"world", "agent", "sched"};
 
-static void line(const char *who, const char *ev, const char *fmt, va_list ap) {
+printf_like(3, 0) static void line(const char *who, const char *ev, const char *fmt, va_list ap) {
     printf("%11.6f %-5s %s%s", (double) sim.now_us / 1e6, who, ev, *ev ? " " : "");
     vprintf(fmt, ap);
     putchar('\n');
