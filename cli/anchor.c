@@ -33,6 +33,13 @@ pid_t anchor_holder(const struct paths *p, const char *role) {
     return fd_lock_holder(paths_run(p, name, path));
 }
 
+bool anchor_was_killed(const struct paths *p) {
+    char fifo[PATHS_FULL_MAX];
+    struct stat run, mount;
+    return stat(p->run, &run) == 0 && stat(paths_run(p, "fifo", fifo), &mount) == 0 &&
+           run.st_dev != mount.st_dev;
+}
+
 /* --- directories ---------------------------------------------------------------------------- */
 
 static bool is_empty_dir(const char *path) {

@@ -17,6 +17,9 @@
 /* Pid of who holds RUN/<role>.lock, 0 = nobody. */
 pid_t anchor_holder(const struct paths *p, const char *role);
 
+/* The last keeper has not ended in order (it unmounts RUN/fifo last): sandboxes may live. */
+bool anchor_was_killed(const struct paths *p);
+
 /* Make RUN and STATE, private to root. 0 or an exit code. */
 must_use int anchor_make_dirs(const struct paths *p);
 

@@ -184,11 +184,11 @@ static int run(struct cli *cli, const struct dev *d) {
 
 /* --- stop ----------------------------------------------------------------------------------- */
 
-/* Sandboxes that --keep left: only an agent can take them down properly, so there must be one
- * first. */
+/* Sandboxes that --keep left, or of an anchor and a keeper that were killed at once: only an agent
+ * can take them down properly, so there must be one first. */
 static int stop_kept(struct cli *cli, uint32_t timeout_s) {
     struct ends e = {.anchor = -1, .signals = -1};
-    fprintf(stderr, "orlop: only kept containers are running; starting orlop to stop them\n");
+    fprintf(stderr, "orlop: only its containers may be running; starting orlop to stop them\n");
     int r = start(cli, &e);
     fd_close(&e.anchor);
     return r ? r : anchor_stop(&cli->paths, false, timeout_s);
@@ -197,7 +197,7 @@ static int stop_kept(struct cli *cli, uint32_t timeout_s) {
 static int stop(struct cli *cli, const struct dev *d) {
     pid_t holder = anchor_holder(&cli->paths, "anchor");
     bool anchor = holder > 0;
-    bool keeper = anchor_holder(&cli->paths, "keeper") > 0;
+    bool keeper = anchor_holder(&cli->paths, "keeper") > 0 || anchor_was_killed(&cli->paths);
     if (!anchor && (!keeper || d->keep)) {
         printf("orlop is not running%s\n", keeper ? "; its containers are" : "");
         return EXIT_OK;

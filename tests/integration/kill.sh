@@ -54,5 +54,14 @@ wait_until 30 ended || fail "exit code 42 is lost: $(orlop ps -a)"
 orlop logs --no-log-prefix count >"$test_dir/lines" || fail "logs"
 awk '$1 != "line" || $2 != NR - 1 {print "line " NR ": " $0; exit 1}' "$test_dir/lines" || fail "a line is lost or doubled"
 [ "$(wc -l <"$test_dir/lines")" -gt 100 ] || fail "too few lines"
+
+# Nobody is left to start anybody: the containers go on, and --stop still finds all of it.
+# shellcheck disable=SC2046
+kill -9 $(holder anchor) $(holder keeper)
+[ -d "/proc/$count" ] || fail "the container died with anchor and keeper"
+node_stop
+[ ! -d "/proc/$count" ] || fail "the container goes on after --stop"
+for role in anchor keeper proxy scheduler agent; do [ -z "$(holder $role)" ] || fail "$role goes on after --stop"; done
+node_start
 orlop down >/dev/null || fail "down"
 node_stop
