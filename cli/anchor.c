@@ -21,6 +21,7 @@
 enum {
     MTIME_LAG_MS = 50,
     SAY_EVERY_MS = 5000,
+    KEEPER_END_MS = 2000, /* the anchor waits for it; what is left then stays */
     LOG_TAIL_BYTES = 4096,
     LOG_TAIL_LINES = 12,
     CGROUP_TEXT_MAX = 16 * 1024,
@@ -193,8 +194,12 @@ int anchor_stop(const struct paths *p, bool keep, uint32_t timeout_s) {
     if (!wait_end(anchor, "anchor", anchor_pid, p, deadline))
         return say_late(p, "anchor", anchor_pid);
     if (keep || keeper < 0) return 0;
-    return wait_end(keeper, "keeper", keeper_pid, p, deadline) ? 0
-                                                               : say_late(p, "keeper", keeper_pid);
+    if (wait_end(keeper, "keeper", keeper_pid, p, clock_mono_ms() + KEEPER_END_MS)) return 0;
+    return cli_fail(
+        EXIT_FAILED,
+        "orlop has ended, but its containers and networks have not: the agent could not "
+        "stop them, and %s/logs/agent.log says why",
+        p->run);
 }
 
 bool anchor_cgroup_is_unit(const char *text) {

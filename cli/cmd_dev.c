@@ -33,19 +33,19 @@ struct dev {
 
 /* --- readiness ------------------------------------------------------------------------------ */
 
-static bool node_is_up(struct client *c) {
+static bool node_is_connected(struct client *c) {
     struct arena a;
     arena_init(&a, CLIENT_ARENA_MAX);
     Orlop__Empty q = ORLOP__EMPTY__INIT;
     void *answer;
-    bool up = false;
+    bool connected = false;
     if (client_try(c, ORLOP__METHOD__NODE_LIST, &q.base, &orlop__node_list_answer__descriptor, &a,
                    &answer, NULL) == 0) {
         const Orlop__NodeListAnswer *list = answer;
-        for (size_t i = 0; i < list->n_nodes; i++) up |= str_eq(list->nodes[i]->state, "up");
+        for (size_t i = 0; i < list->n_nodes; i++) connected |= list->nodes[i]->connected;
     }
     arena_fini(&a);
-    return up;
+    return connected;
 }
 
 /* Readable: what may end the waiting. -1 is never. */
@@ -67,7 +67,7 @@ static bool is_over(const struct ends *e) {
 static int watch_start(struct client *c, const struct ends *e, int64_t deadline) {
     client_set_patience(c, 0);
     while (clock_mono_ms() < deadline) {
-        if (node_is_up(c)) return EXIT_OK;
+        if (node_is_connected(c)) return EXIT_OK;
         if (is_over(e)) return EXIT_FAILED;
         (void) client_wait(c, RETRY_MS); /* nobody catches ^C in there */
         if (!bus_conn_is_up(client_conn(c))) return -1;
@@ -75,7 +75,7 @@ static int watch_start(struct client *c, const struct ends *e, int64_t deadline)
     return EXIT_FAILED;
 }
 
-/* Until the scheduler answers and a node is up. */
+/* Until the scheduler answers and a node is connected: "up" may be of before. */
 static int wait_ready(struct cli *cli, const struct ends *e) {
     int64_t deadline = clock_mono_ms() + READY_MS;
     int r = -1;

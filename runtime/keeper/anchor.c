@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The anchor's process. Phases:
  *
- *   RUNNING --SIGTERM--> STOPPING: agent, scheduler, proxy end; keeper and sandboxes live on; exit
- * 0 RUNNING --SIGUSR1--> DRAINING: the agent stops all sandboxes; when it has exited with 0
- *                        --> STOPPING, the keeper too (it ends only if nothing lives: else exit 1)
+ *   RUNNING --SIGTERM--> STOPPING: agent, scheduler, proxy end; keeper and sandboxes live on; exit 0
+ *   RUNNING --SIGUSR1--> DRAINING: the agent stops all sandboxes; when it has exited with 0
+ *                        --> STOPPING, the keeper too (it ends only if nothing lives: else exit 1);
+ *                        when it cannot start --> STOPPING without the keeper, exit 1
  */
 #include "anchor_int.h"
 
@@ -64,11 +65,21 @@ static void drain(struct anchor *a) {
         stop(a, true);
 }
 
+/* An agent that cannot start (a damaged store) stops nobody: the keeper stays with what it has, and
+ * whoever waits for its end sees that. */
+static void give_up_draining(struct anchor *a) {
+    log_error("anchor.drain", "err=\"the agent does not start; see its log\"");
+    stop(a, false);
+    a->exit_code = EXIT_FAILURE;
+}
+
 void anchor__on_role_end(struct anchor *a, enum role_id id, int wait_status) {
     if (id == ROLE_KEEPER) anchor__held_rest(a);
     if (a->phase == ANCHOR_DRAINING && id == ROLE_AGENT) {
         if (wait_status == 0)
             stop(a, true);
+        else if (WIFEXITED(wait_status) && ++a->drain_failures == ANCHOR_DRAIN_TRIES)
+            give_up_draining(a);
         else
             a->deadline_ms = a->now_ms + ANCHOR_USR1_MS + ROLE_BACKOFF_MIN_MS;
     }

@@ -25,6 +25,7 @@ enum {
     ROLE_TRIM_MS = 60000,
     ANCHOR_STOP_MS = 10000, /* then SIGKILL (never the keeper) */
     ANCHOR_USR1_MS = 1000,  /* a restarted agent has its handler by then */
+    ANCHOR_DRAIN_TRIES = 3, /* an agent that exits by itself that often does not start */
     HELD_RETRY_MS = 10,
 };
 
@@ -56,6 +57,7 @@ struct anchor {
     int64_t now_ms;
     int64_t deadline_ms; /* of DRAINING's reminder, or of STOPPING */
     int phase;
+    unsigned drain_failures;
     bool stop_keeper; /* all ends, the keeper too */
     bool reap_again;  /* an exit record could not be written */
     bool ready;       /* systemd was told */

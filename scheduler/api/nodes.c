@@ -18,6 +18,7 @@ static void fill(const struct sched *s, const struct node *n, Orlop__NodeInfo *m
     m->memory_used_bytes = soft.memory_used_bytes;
     m->cpu_permille = soft.cpu_permille;
     m->acked_idx = soft.acked_idx;
+    m->connected = soft.connected;
 }
 
 void api__node_list(struct sched *s, struct bus_stream *stream, const ProtobufCMessage *req) {
