@@ -9,14 +9,27 @@
 
 #include "agent/prepare_task.h"
 #include "runtime/base/fd.h"
+#include "runtime/base/log.h"
 #include "runtime/base/mem.h"
 #include "runtime/container/cgroup.h"
+
+/* The keeper has said that it ended. Whoever is in there all the same is a container whose start
+ * record was lost: the next one must not run beside it. */
+static int remove_cgroup(const struct paths *p, const char *sandbox, struct err *err) {
+    int r = cgroup_remove(p->cgroup, sandbox, err);
+    if (r != -EBUSY) return r;
+    log_error("cleanup.stray",
+              "sandbox=%s what=\"it ran on, though its keeper did not know it any more: killed\"",
+              sandbox);
+    r = cgroup_kill(p->cgroup, sandbox, err);
+    return r < 0 ? r : cgroup_remove(p->cgroup, sandbox, err);
+}
 
 int cleanup_attempt(const struct paths *p, const char *sandbox, struct err *err) {
     char dir[PREPARE_PATH_MAX];
     int r = fd_remove_tree(AT_FDCWD, prepare_private_dir(p, sandbox, dir));
     if (r < 0) return err_set(err, r, "remove %s", dir);
-    r = cgroup_remove(p->cgroup, sandbox, err);
+    r = remove_cgroup(p, sandbox, err);
     return r < 0 ? err_wrap(err, r, "remove cgroup %s/%s", p->cgroup, sandbox) : 0;
 }
 
@@ -65,7 +78,7 @@ static int sweep_cgroups(const struct paths *p, const struct strv *known, struct
     for (size_t i = 0; i < names.n; i++) {
         struct err mine = {0};
         if (is_known(known, names.v[i])) continue;
-        note(cgroup_remove(p->cgroup, names.v[i], &mine), &first, err, &mine);
+        note(remove_cgroup(p, names.v[i], &mine), &first, err, &mine);
     }
     strv_fini(&names);
     return first;
