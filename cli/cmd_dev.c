@@ -63,11 +63,17 @@ static bool is_over(const struct ends *e) {
     return is_readable(e->anchor) || is_readable(e->signals);
 }
 
+/* A scheduler and an agent that outlived their anchor answer before the new one is there. */
+static bool is_anchored(const struct cli *cli) {
+    return anchor_holder(&cli->paths, "anchor") > 0 && anchor_holder(&cli->paths, "keeper") > 0;
+}
+
 /* -1: try again on a new connection. */
-static int watch_start(struct client *c, const struct ends *e, int64_t deadline) {
+static int watch_start(const struct cli *cli, struct client *c, const struct ends *e,
+                       int64_t deadline) {
     client_set_patience(c, 0);
     while (clock_mono_ms() < deadline) {
-        if (node_is_connected(c)) return EXIT_OK;
+        if (node_is_connected(c) && is_anchored(cli)) return EXIT_OK;
         if (is_over(e)) return EXIT_FAILED;
         (void) client_wait(c, RETRY_MS); /* nobody catches ^C in there */
         if (!bus_conn_is_up(client_conn(c))) return -1;
@@ -75,13 +81,14 @@ static int watch_start(struct client *c, const struct ends *e, int64_t deadline)
     return EXIT_FAILED;
 }
 
-/* Until the scheduler answers and a node is connected: "up" may be of before. */
+/* Until anchor and keeper are there, the scheduler answers and a node is connected: "up" may be of
+ * before. */
 static int wait_ready(struct cli *cli, const struct ends *e) {
     int64_t deadline = clock_mono_ms() + READY_MS;
     int r = -1;
     while (r < 0 && clock_mono_ms() < deadline && !is_over(e)) {
         struct client *c = NULL;
-        if (client_try_open(cli, RETRY_MS, &c, NULL) == 0) r = watch_start(c, e, deadline);
+        if (client_try_open(cli, RETRY_MS, &c, NULL) == 0) r = watch_start(cli, c, e, deadline);
         client_close(c);
     }
     return r == EXIT_OK ? EXIT_OK : EXIT_FAILED;

@@ -83,7 +83,6 @@ static void free_if_over(struct logs *l) {
     map_fini(&l->tasks);
     arena_fini(&l->arena);
     list_del(&l->in_sched);
-    l->sched->n_log_readers--;
     mem_free(l);
 }
 
@@ -121,6 +120,7 @@ static void client_closed(void *ctx, struct bus_stream *stream, const struct err
     (void) stream;
     (void) err;
     l->client = NULL;
+    l->sched->n_log_readers--;
     sched_drop_waiter(&l->waiter);
     uv_close((uv_handle_t *) &l->timer, on_timer_closed);
     list_each_safe (it, &l->sources) {

@@ -47,7 +47,7 @@ expect 24 80
 size 40 132
 send stty size\n
 expect 40 132
-send echo be""gun; sleep 1000\n
+send sh -c 'echo be""gun; exec sleep 1000'\n
 expect begun
 send \x03
 send echo after=$?\n
