@@ -17,6 +17,7 @@
 #include "runtime/base/mem.h"
 #include "runtime/base/str.h"
 #include "runtime/base/sys.h"
+#include "runtime/base/words.h"
 #include "runtime/container/cgroup.h"
 #include "runtime/container/prepare.h"
 #include "runtime/keeper/client.h"
@@ -175,7 +176,7 @@ static int add_limits(struct prepare *p, struct err *err) {
     for (size_t i = 0; i < s->n_ulimits; i++) {
         Orlop__SandboxLimit *l = arena_alloc(&p->out->arena, sizeof *l);
         if (!l) return err_set(err, -ENOMEM, "ulimits");
-        int resource = prepare_rlimit(s->ulimits[i]->name, err);
+        int resource = words_rlimit(s->ulimits[i]->name, err);
         if (resource < 0) return resource;
         orlop__sandbox_limit__init(l);
         l->resource = (uint32_t) resource;

@@ -7,7 +7,7 @@
 
 #include "runtime/base/mem.h"
 #include "runtime/base/str.h"
-#include "runtime/container/prepare.h"
+#include "runtime/base/words.h"
 #include "runtime/keeper/client.h"
 
 enum {
@@ -159,7 +159,7 @@ int spec_merge(struct arena *a, const Orlop__TaskSpec *task, const struct image_
     m.cwd = arena_strdup(a, str_empty(cwd) ? "/" : cwd);
     if (!m.user || !m.cwd) return err_set(err, -ENOMEM, "user and working directory");
     const char *signal = !str_empty(s->stop_signal) ? s->stop_signal : image->stop_signal;
-    m.stop_signal = prepare_signal(str_empty(signal) ? "SIGTERM" : signal, err);
+    m.stop_signal = words_signal(str_empty(signal) ? "SIGTERM" : signal, err);
     if (m.stop_signal < 0) return err_wrap(err, m.stop_signal, "stop signal");
     *ret = m;
     return 0;

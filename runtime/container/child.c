@@ -19,6 +19,7 @@
 #include "runtime/base/mem.h"
 #include "runtime/base/str.h"
 #include "runtime/base/sys.h"
+#include "runtime/base/words.h"
 #include "runtime/net/attach.h"
 
 enum { EXIT_NOT_STARTED = 127, KEEP_MAX = 320 };
@@ -124,7 +125,7 @@ static int set_hostname(struct child *c, struct err *err) {
 static int set_limit(uint32_t resource, uint64_t soft, uint64_t hard, struct err *err) {
     struct rlimit rl = {.rlim_cur = soft, .rlim_max = hard};
     if (syscall(SYS_prlimit64, 0, resource, &rl, NULL) < 0)
-        return err_set(err, -errno, "set %s to %llu:%llu", limits_name(resource),
+        return err_set(err, -errno, "set %s to %llu:%llu", words_of_rlimit(resource),
                        (unsigned long long) soft, (unsigned long long) hard);
     return 0;
 }

@@ -34,9 +34,4 @@ must_use int prepare_caps(char *const *add, size_t n_add, char *const *drop, siz
  * sock_filter[]; compiled once per set and kept, the fd is a duplicate for the caller. */
 must_use int prepare_seccomp(uint64_t capabilities, struct err *err);
 
-/* "SIGTERM", "TERM" or "15" -> number; -EINVAL. */
-must_use int prepare_signal(const char *name, struct err *err);
-/* "nofile" -> RLIMIT_NOFILE; -EINVAL. */
-must_use int prepare_rlimit(const char *name, struct err *err);
-
 #endif

@@ -11,47 +11,7 @@
 #include "runtime/base/fd.h"
 #include "runtime/base/str.h"
 #include "runtime/base/sys.h"
-
-/* --- words --- */
-
-int user__id(const char *text, uint32_t *ret) {
-    return str_to_u32(text, UINT32_MAX - 1,
-                      ret); /* 4294967295 means "leave as it is" to setresuid */
-}
-
-static bool all_digits(const char *s) {
-    return *s && s[strspn(s, "0123456789")] == 0;
-}
-
-/* What may stand in field one of passwd; the first character keeps numbers with a sign out. */
-static bool is_name(const char *s) {
-    if (!*s || strchr("-+~", *s)) return false;
-    for (; *s; s++)
-        if ((unsigned char) *s <= ' ' || *s == 127 || strchr(":,/", *s)) return false;
-    return true;
-}
-
-static int split_word(const char *from, size_t n, char to[static USER_NAME_MAX]) {
-    if (n == 0 || n >= USER_NAME_MAX) return -EINVAL;
-    memcpy(to, from, n);
-    to[n] = 0;
-    uint32_t id;
-    if (all_digits(to)) return user__id(to, &id) < 0 ? -EINVAL : 0;
-    return is_name(to) ? 0 : -EINVAL;
-}
-
-int user__split(const char *text, struct user_words *ret, struct err *err) {
-    struct user_words w = {.user = ""};
-    const char *colon = strchr(text, ':');
-    size_t n = strcspn(text, ":");
-    int r = n ? split_word(text, n, w.user) : 0;
-    if (r == 0 && colon) r = split_word(colon + 1, strlen(colon + 1), w.group);
-    if (r < 0)
-        return err_say(err, -EINVAL, "user \"%.64s\" is not NAME, UID, NAME:GROUP or UID:GID",
-                       text);
-    *ret = w;
-    return 0;
-}
+#include "runtime/base/words.h"
 
 /* --- lines of passwd and group --- */
 
@@ -125,12 +85,13 @@ static void copy_home(const char *from, char to[static USER_HOME_MAX]) {
 /* The passwd entry of WHO (a name, or an id): 1 = found, its name in NAME. */
 static int find_user(struct lines *l, const char *who, struct user_identity *id,
                      char name[static USER_NAME_MAX]) {
-    bool numeric = all_digits(who);
+    bool numeric = words_is_number(who);
     for (char *line; (line = next_line(l));) {
         char *f[7];
         uint32_t uid, gid;
-        if (!fields(line, f, 7) || !is_name(f[0]) || strlen(f[0]) >= USER_NAME_MAX) continue;
-        if (user__id(f[2], &uid) < 0 || user__id(f[3], &gid) < 0) continue;
+        if (!fields(line, f, 7) || !words_is_user_name(f[0]) || strlen(f[0]) >= USER_NAME_MAX)
+            continue;
+        if (words_uid(f[2], &uid) < 0 || words_uid(f[3], &gid) < 0) continue;
         if (numeric ? uid != id->uid : !str_eq(f[0], who)) continue;
         id->uid = uid;
         id->gid = gid;
@@ -157,7 +118,7 @@ static int find_groups(struct lines *l, const char *wanted, const char *name,
     for (char *line; (line = next_line(l));) {
         char *f[4];
         uint32_t gid;
-        if (!fields(line, f, 4) || !is_name(f[0]) || user__id(f[2], &gid) < 0) continue;
+        if (!fields(line, f, 4) || !words_is_user_name(f[0]) || words_uid(f[2], &gid) < 0) continue;
         if (*wanted && str_eq(f[0], wanted)) {
             id->gid = gid;
             return 1;
@@ -171,7 +132,7 @@ static int find_groups(struct lines *l, const char *wanted, const char *name,
 
 static int lookup_user(int root, struct lines *l, const char *who, struct user_identity *id,
                        char name[static USER_NAME_MAX], struct err *err) {
-    int r = all_digits(who) ? user__id(who, &id->uid) : 0;
+    int r = words_is_number(who) ? words_uid(who, &id->uid) : 0;
     if (r < 0) return r;
     r = open_lines(root, "/etc/passwd", l);
     if (r < 0) return err_set(err, r, "/etc/passwd of the image");
@@ -179,14 +140,14 @@ static int lookup_user(int root, struct lines *l, const char *who, struct user_i
         r = find_user(l, who, id, name);
         fd_close(&l->fd);
     }
-    if (r == 0 && !all_digits(who))
+    if (r == 0 && !words_is_number(who))
         return err_say(err, -EINVAL, "user %s is not in the image's /etc/passwd", who);
     return 0;
 }
 
 static int lookup_group(int root, struct lines *l, const char *group, const char *name,
                         struct user_identity *id, struct err *err) {
-    if (all_digits(group)) return user__id(group, &id->gid);
+    if (words_is_number(group)) return words_uid(group, &id->gid);
     int r = open_lines(root, "/etc/group", l);
     if (r < 0) return err_set(err, r, "/etc/group of the image");
     if (r > 0) {
@@ -201,8 +162,8 @@ static int lookup_group(int root, struct lines *l, const char *group, const char
 }
 
 int user_lookup(int root, const char *user, struct user_identity *ret, struct err *err) {
-    struct user_words w;
-    int r = user__split(user, &w, err);
+    struct words_user w;
+    int r = words_user(user, &w, err);
     if (r < 0) return r;
     struct lines l;
     char name[USER_NAME_MAX] = "";

@@ -17,11 +17,12 @@
 #include <sys/types.h>
 
 #include "runtime/base/err.h"
+#include "runtime/base/words.h"
 
 enum {
     USER_HOME_MAX = 256,
     USER_GROUPS_MAX = 256,
-    USER_NAME_MAX = 256,
+    USER_NAME_MAX = WORDS_USER_MAX,
     USER_LINE_MAX = 4096,
     USER_FILE_MAX = 4 << 20,
 };
@@ -37,14 +38,5 @@ struct user_identity {
 /* ROOT is the container's root directory. -EINVAL: malformed or not found, the sentence says which.
  */
 must_use int user_lookup(int root, const char *user, struct user_identity *ret, struct err *err);
-
-/* The two halves of "user[:group]", each "" when absent. -EINVAL for what cannot be either. */
-struct user_words {
-    char user[USER_NAME_MAX];
-    char group[USER_NAME_MAX];
-};
-must_use int user__split(const char *text, struct user_words *ret, struct err *err);
-/* One decimal id that is no "nobody asked" value: at most 4294967294. */
-must_use int user__id(const char *text, uint32_t *ret);
 
 #endif

@@ -146,7 +146,7 @@ static int parse_rootfs(const json_t *doc, struct strv *diff_ids, struct err *er
     if (diff_ids->n > IMAGE_LAYERS_MAX)
         return err_set(err, -EINVAL, "more than %d layers", IMAGE_LAYERS_MAX);
     for (size_t i = 0; i < diff_ids->n; i++) {
-        r = image__digest_parse(diff_ids->v[i], hex, err);
+        r = image_digest_parse(diff_ids->v[i], hex, err);
         if (r < 0) return r;
     }
     return 0;

@@ -47,22 +47,3 @@ int image__hash_bytes(const void *p, size_t n, char ret_hex[static IMAGE_HEX_MAX
     image__hash_fini(&h);
     return r;
 }
-
-bool image__is_hex(const char *s, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        if (!((s[i] >= '0' && s[i] <= '9') || (s[i] >= 'a' && s[i] <= 'f'))) return false;
-    return s[n] == 0;
-}
-
-int image__digest_parse(const char *text, char ret_hex[static IMAGE_HEX_MAX], struct err *err) {
-    static const char prefix[] = "sha256:";
-    const char *hex = text + sizeof prefix - 1;
-    if (!str_starts(text, prefix))
-        return err_set(err, -EINVAL, "\"%.80s\" is no sha256 digest; others are not supported",
-                       text);
-    if (strlen(hex) != IMAGE_HEX_LEN || !image__is_hex(hex, IMAGE_HEX_LEN))
-        return err_set(err, -EINVAL, "\"%.80s\" is no digest: 64 hexadecimal digits are needed",
-                       text);
-    memcpy(ret_hex, hex, IMAGE_HEX_MAX);
-    return 0;
-}

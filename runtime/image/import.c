@@ -10,10 +10,10 @@
 #include <unistd.h>
 
 #include "runtime/base/fd.h"
+#include "runtime/base/image_name.h"
 #include "runtime/base/log.h"
 #include "runtime/base/mem.h"
 #include "runtime/image/query.h"
-#include "runtime/image/reference.h"
 #include "runtime/image/stream.h"
 
 enum { CHUNK = 64 << 10, TAR_BLOCK = 512 };
@@ -119,7 +119,7 @@ static int full_names(const struct image_import *im, const struct strv *names, s
     }
     for (size_t i = 0; i < names->n; i++) {
         auto_free char *full = NULL;
-        int r = image__reference_parse(names->v[i], &full, NULL, err);
+        int r = image_name_parse(names->v[i], &full, NULL, err);
         if (r < 0) return r;
         if (strv_has(ret, full)) continue;
         r = strv_take(ret, full);
@@ -250,7 +250,7 @@ int image_import_if(struct image_store *s, int fd, const char *name, bool (*whol
                     void *ctx, struct image_info *ret, struct err *err) {
     auto_free char *full = NULL;
     struct image_import im = {.store = s, .spool = -1, .stage.dir = -1};
-    int r = str_empty(name) ? 0 : image__reference_parse(name, &full, NULL, err);
+    int r = str_empty(name) ? 0 : image_name_parse(name, &full, NULL, err);
     if (r < 0) return r;
     im.name = full;
     image__budget_init(&im.budget, &s->limits, s->dir);

@@ -17,7 +17,7 @@ static const char *digest_in(const char *name, char buf[static IMAGE_HEX_MAX]) {
     if (n != IMAGE_HEX_LEN || (base[n] && !str_eq(base + n, ".json"))) return NULL;
     memcpy(buf, base, n);
     buf[n] = 0;
-    return image__is_hex(buf, IMAGE_HEX_LEN) ? buf : NULL;
+    return image_is_hex(buf, IMAGE_HEX_LEN) ? buf : NULL;
 }
 
 static int stage_layers(struct image_import *im, const struct strv *names,

@@ -95,7 +95,7 @@ static int parse_descriptor(const json_t *obj, struct image_descriptor *d, struc
         return err_set(err, -EINVAL, "the media type \"%.40s...\" is too long", type);
     memcpy(d->type, type, strlen(type) + 1);
     d->media = media_of(type);
-    return image__digest_parse(digest, d->hex, err);
+    return image_digest_parse(digest, d->hex, err);
 }
 
 /* A list of descriptors under KEY of DOC into an array of MAX at most. */

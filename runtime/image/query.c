@@ -9,9 +9,9 @@
 #include <unistd.h>
 
 #include "runtime/base/fd.h"
+#include "runtime/base/image_name.h"
 #include "runtime/base/mem.h"
 #include "runtime/image/import.h"
-#include "runtime/image/reference.h"
 
 enum { PREFIX_MIN = 12, PREFIX_LEN = sizeof "sha256:" - 1 };
 
@@ -37,7 +37,7 @@ static int find_locked(struct image_store *s, const char *text, const char *full
     }
     *ret = full ? image__index_by_name(&s->index, full) : NULL;
     if (*ret) return 0;
-    if (n < PREFIX_MIN || n > IMAGE_HEX_LEN || !image__is_hex(prefix, n)) return -ENOENT;
+    if (n < PREFIX_MIN || n > IMAGE_HEX_LEN || !image_is_hex(prefix, n)) return -ENOENT;
     return image__index_by_prefix(&s->index, prefix, ret);
 }
 
@@ -47,7 +47,7 @@ int image__store_find(struct image_store *s, const char *text, struct image_entr
     char hex[IMAGE_HEX_MAX] = "";
     const struct image_entry *e = NULL;
     struct err why = {0};
-    int bad = image__reference_parse(text, &full, hex, &why);
+    int bad = image_name_parse(text, &full, hex, &why);
     if (bad == -ENOMEM) return err_set(err, bad, "image name");
     pthread_mutex_lock(&s->mutex);
     int r = find_locked(s, text, full, hex, &e);
@@ -160,7 +160,7 @@ static int add_names(struct image_store *s, const char *hex, struct strv *ret) {
     pthread_mutex_lock(&s->mutex);
     for (size_t i = 0; r == 0 && i < s->index.n; i++) {
         const struct image_entry *e = &s->index.v[i];
-        if (e->name && str_eq(e->hex, hex)) r = strv_add(ret, image__reference_short(e->name));
+        if (e->name && str_eq(e->hex, hex)) r = strv_add(ret, image_name_short(e->name));
     }
     pthread_mutex_unlock(&s->mutex);
     strv_sort(ret);

@@ -5,8 +5,8 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "runtime/base/image_name.h"
 #include "runtime/base/mem.h"
-#include "runtime/image/reference.h"
 #include "runtime/image/store.h"
 
 void image_removed_fini(struct image_removed *r) {
@@ -17,7 +17,7 @@ void image_removed_fini(struct image_removed *r) {
 
 int image_hold(struct image_store *s, const char *digest, struct err *err) {
     char hex[IMAGE_HEX_MAX];
-    int r = image__digest_parse(digest, hex, err);
+    int r = image_digest_parse(digest, hex, err);
     if (r < 0) return r;
     pthread_mutex_lock(&s->mutex);
     bool there = image__index_by_hex(&s->index, hex) != NULL;
@@ -55,7 +55,7 @@ static int untag(struct image_index *x, const char *hex, const char *full, struc
     for (size_t i = x->n; i-- > 0;) {
         const struct image_entry *e = &x->v[i];
         if (!e->name || !str_eq(e->hex, hex) || (full && !str_eq(e->name, full))) continue;
-        int r = strv_add(untagged, image__reference_short(e->name));
+        int r = strv_add(untagged, image_name_short(e->name));
         if (r < 0) return r;
         image__index_untag(x, i);
     }

@@ -63,6 +63,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     ensure(id.home[0] == '/' && memchr(id.home, 0, sizeof id.home));
     uint32_t number;
     user[strcspn(user, ":")] = 0;
-    if (user__id(user, &number) == 0) ensure(id.uid == number);
+    if (words_uid(user, &number) == 0) ensure(id.uid == number);
     return 0;
 }

@@ -7,15 +7,15 @@
 #include "runtime/base/mem.h"
 #include "runtime/image/config.h"
 #include "runtime/image/manifest.h"
-#include "runtime/image/reference.h"
+#include "runtime/base/image_name.h"
 
 static void fuzz_reference(const uint8_t *data, size_t n) {
     auto_free char *text = mem_strndup((const char *) data, n);
     auto_free char *full = NULL;
     char hex[IMAGE_HEX_MAX] = "";
-    if (text && image__reference_parse(text, &full, hex, NULL) == 0) {
+    if (text && image_name_parse(text, &full, hex, NULL) == 0) {
         auto_free char *again = NULL; /* the full name is its own full name */
-        ensure(image__reference_parse(full, &again, NULL, NULL) == 0 && strcmp(full, again) == 0);
+        ensure(image_name_parse(full, &again, NULL, NULL) == 0 && strcmp(full, again) == 0);
     }
 }
 

@@ -26,6 +26,7 @@
 #include "runtime/base/fd.h"
 #include "runtime/base/mem.h"
 #include "runtime/base/sys.h"
+#include "runtime/base/words.h"
 #include "runtime/container/prepare.h"
 
 #define MS_PRIVATE_REC ((1u << 14) | (1u << 18))
@@ -92,15 +93,15 @@ static void test_signal_names_give_numbers(void **state) {
              {"-9", -EINVAL},      {"0x9", -EINVAL},  {"TERM ", -EINVAL},
              {"IOT", SIGABRT},     {"POLL", SIGIO}};
     for (size_t i = 0; i < array_len(t); i++) {
-        if (prepare_signal(t[i].name, NULL) != t[i].number) print_message("\"%s\"\n", t[i].name);
-        assert_int_equal(prepare_signal(t[i].name, NULL), t[i].number);
+        if (words_signal(t[i].name, NULL) != t[i].number) print_message("\"%s\"\n", t[i].name);
+        assert_int_equal(words_signal(t[i].name, NULL), t[i].number);
     }
-    assert_int_equal(prepare_signal("SIGRTMIN+3", NULL), SIGRTMIN + 3);
-    assert_int_equal(prepare_signal("RTMAX-1", NULL), SIGRTMAX - 1);
-    assert_int_equal(prepare_signal("RTMIN+99", NULL), -EINVAL);
-    assert_int_equal(prepare_rlimit("nofile", NULL), RLIMIT_NOFILE);
-    assert_int_equal(prepare_rlimit("memlock", NULL), RLIMIT_MEMLOCK);
-    assert_int_equal(prepare_rlimit("NOFILE", NULL), -EINVAL);
+    assert_int_equal(words_signal("SIGRTMIN+3", NULL), SIGRTMIN + 3);
+    assert_int_equal(words_signal("RTMAX-1", NULL), SIGRTMAX - 1);
+    assert_int_equal(words_signal("RTMIN+99", NULL), -EINVAL);
+    assert_int_equal(words_rlimit("nofile", NULL), RLIMIT_NOFILE);
+    assert_int_equal(words_rlimit("memlock", NULL), RLIMIT_MEMLOCK);
+    assert_int_equal(words_rlimit("NOFILE", NULL), -EINVAL);
 }
 
 /* --- seccomp: the program is run here, not in the kernel --- */

@@ -93,9 +93,9 @@ static void test_split_user_strings_r9(void **state) {
         {"../x", -EINVAL, "", ""},
     };
     for (size_t i = 0; i < array_len(t); i++) {
-        struct user_words w = {.user = ""};
+        struct words_user w = {.user = ""};
         struct err e = {.code = 0};
-        int r = user__split(t[i].text, &w, &e);
+        int r = words_user(t[i].text, &w, &e);
         if (r != t[i].result) print_message("\"%s\"\n", t[i].text);
         assert_int_equal(r, t[i].result);
         assert_string_equal(w.user, t[i].user);

@@ -10,13 +10,13 @@
 #include <stdio.h>
 
 #include "runtime/base/buf.h"
+#include "runtime/base/image_name.h"
 #include "runtime/base/mem.h"
 #include "runtime/image/config.h"
 #include "runtime/image/doc.h"
 #include "runtime/image/limits.h"
 #include "runtime/image/manifest.h"
 #include "runtime/image/path.h"
-#include "runtime/image/reference.h"
 
 #define HEX "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
@@ -38,9 +38,9 @@ static void test_reference_is_read_as_docker_does(void **state) {
     };
     for (size_t i = 0; i < array_len(cases); i++) {
         auto_free char *full = NULL;
-        assert_int_equal(image__reference_parse(cases[i][0], &full, NULL, NULL), 0);
+        assert_int_equal(image_name_parse(cases[i][0], &full, NULL, NULL), 0);
         assert_string_equal(full, cases[i][1]);
-        assert_string_equal(image__reference_short(full), cases[i][2]);
+        assert_string_equal(image_name_short(full), cases[i][2]);
     }
 }
 
@@ -81,7 +81,7 @@ static void test_reference_that_is_no_name_is_refused(void **state) {
         char *full = NULL;
         char hex[65];
         struct err err = {0};
-        if (image__reference_parse(bad[i], &full, hex, &err) != -EINVAL)
+        if (image_name_parse(bad[i], &full, hex, &err) != -EINVAL)
             fail_msg("\"%s\" was taken", bad[i]);
         assert_null(full);
         assert_true(strlen(err.text) > 10);
@@ -97,9 +97,9 @@ static void test_reference_full_name_is_a_name(void **state) {
         auto_free char *again = NULL;
         memset(text, 'a', n);
         text[n] = 0;
-        int r = image__reference_parse(text, &full, NULL, NULL);
+        int r = image_name_parse(text, &full, NULL, NULL);
         assert_int_equal(r, n <= 255 - strlen("docker.io/library/") ? 0 : -EINVAL);
-        if (r == 0) assert_int_equal(image__reference_parse(full, &again, NULL, NULL), 0);
+        if (r == 0) assert_int_equal(image_name_parse(full, &again, NULL, NULL), 0);
     }
 }
 
@@ -107,11 +107,11 @@ static void test_reference_with_digest_gives_both(void **state) {
     (void) state;
     auto_free char *full = NULL;
     char hex[65] = "";
-    assert_int_equal(image__reference_parse("a:b@sha256:" HEX, &full, hex, NULL), 0);
+    assert_int_equal(image_name_parse("a:b@sha256:" HEX, &full, hex, NULL), 0);
     assert_string_equal(full, "docker.io/library/a:b");
     assert_string_equal(hex, HEX);
     char *other = NULL;
-    assert_int_equal(image__reference_parse("a@sha256:" HEX, &other, NULL, NULL), -EINVAL);
+    assert_int_equal(image_name_parse("a@sha256:" HEX, &other, NULL, NULL), -EINVAL);
 }
 
 static void test_path_clean_makes_plain_or_refuses(void **state) {

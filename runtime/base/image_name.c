@@ -1,18 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "runtime/image/reference.h"
+#include "image_name.h"
 
 #include <ctype.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <string.h>
 
-#include "runtime/base/mem.h"
-#include "runtime/base/str.h"
-#include "runtime/image/digest.h"
+#include "mem.h"
+#include "str.h"
 
 static const char hub[] = "docker.io/";
 static const char hub_library[] = "docker.io/library/";
 enum { NAME_MAX_BYTES = 255, TAG_MAX_BYTES = 128, TEXT_MAX_BYTES = 512 };
+
+bool image_is_hex(const char *s, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (!((s[i] >= '0' && s[i] <= '9') || (s[i] >= 'a' && s[i] <= 'f'))) return false;
+    return s[n] == 0;
+}
+
+int image_digest_parse(const char *text, char ret_hex[static IMAGE_HEX_MAX], struct err *err) {
+    static const char prefix[] = "sha256:";
+    const char *hex = text + sizeof prefix - 1;
+    if (!str_starts(text, prefix))
+        return err_set(err, -EINVAL, "\"%.80s\" is no sha256 digest; others are not supported",
+                       text);
+    if (strlen(hex) != IMAGE_HEX_LEN || !image_is_hex(hex, IMAGE_HEX_LEN))
+        return err_set(err, -EINVAL, "\"%.80s\" is no digest: 64 hexadecimal digits are needed",
+                       text);
+    memcpy(ret_hex, hex, IMAGE_HEX_MAX);
+    return 0;
+}
 
 static bool lower_or_digit(char c) {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
@@ -93,7 +111,7 @@ static char *full_name(const char *name, size_t n, const char *tag, size_t tag_n
                       (int) path_n, path, (int) tag_n, tag);
 }
 
-int image__reference_parse(const char *text, char **ret, char *ret_hex, struct err *err) {
+int image_name_parse(const char *text, char **ret, char *ret_hex, struct err *err) {
     size_t n = strnlen(text, TEXT_MAX_BYTES + 1);
     if (n == 0) return bad(text, "it is empty", err);
     if (n > TEXT_MAX_BYTES) return bad(text, "it is too long", err);
@@ -101,7 +119,7 @@ int image__reference_parse(const char *text, char **ret, char *ret_hex, struct e
     char hex[IMAGE_HEX_MAX] = "";
     if (at && !ret_hex) return bad(text, "a digest is not allowed here", err);
     if (at) {
-        int r = image__digest_parse(at + 1, hex, err);
+        int r = image_digest_parse(at + 1, hex, err);
         if (r < 0) return r;
         n = (size_t) (at - text);
     }
@@ -121,7 +139,7 @@ int image__reference_parse(const char *text, char **ret, char *ret_hex, struct e
     size_t skip = reg ? reg + 1 : 0;
     if (!path_ok(text + skip, name_n - skip))
         return bad(text, "use lower-case letters, digits and single separators", err);
-    if (!reg && name_n == IMAGE_HEX_LEN && !colon && image__is_hex(text, IMAGE_HEX_LEN))
+    if (!reg && name_n == IMAGE_HEX_LEN && !colon && image_is_hex(text, IMAGE_HEX_LEN))
         return bad(text, "64 hexadecimal digits would be taken for a digest", err);
     char *full = full_name(text, name_n, tag, tag_n);
     if (!full) return err_set(err, -ENOMEM, "image name");
@@ -134,7 +152,7 @@ int image__reference_parse(const char *text, char **ret, char *ret_hex, struct e
     return 0;
 }
 
-const char *image__reference_short(const char *full) {
+const char *image_name_short(const char *full) {
     if (str_starts(full, hub_library)) return full + sizeof hub_library - 1;
     if (str_starts(full, hub)) return full + sizeof hub - 1;
     return full;
