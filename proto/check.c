@@ -7,6 +7,7 @@
 #include "check_service.h"
 #include "runtime/base/map.h"
 #include "runtime/base/str.h"
+#include "value.h"
 
 /* --- words ----------------------------------------------------------------------------------- */
 
@@ -67,19 +68,14 @@ static int unique(struct map *seen, const char *what, const char *name, struct e
     return map_set(seen, name, seen);
 }
 
-static int check_network(const Orlop__Network *n, struct err *err) {
+int check_network(const Orlop__Network *n, struct err *err) {
     uint32_t subnet, prefix_len, gateway;
-    if (!check_is_name(n->key, CHECK_RESOURCE_NAME_MAX) ||
-        !check_is_name(n->name, CHECK_RESOURCE_NAME_MAX))
-        return err_say(err, -EINVAL, "network \"%s\" (%s): not a valid name", n->key, n->name);
-    if (*n->subnet &&
-        (str_to_cidr4(n->subnet, &subnet, &prefix_len) < 0 || prefix_len < 8 || prefix_len > 29))
-        return err_say(err, -EINVAL,
-                       "network %s: subnet \"%s\" is not a.b.c.d/n with n of 8 to 29 and no host "
-                       "bits",
-                       n->key, n->subnet);
+    int r = value_resource(n->key, err);
+    if (!r) r = value_resource(n->name, err);
+    if (!r && *n->subnet) r = value_subnet(n->subnet, err);
+    if (r < 0) return err_wrap(err, r, "network %.255s", n->key);
     if (!*n->gateway) return 0;
-    if (!*n->subnet || str_to_ipv4(n->gateway, &gateway) < 0)
+    if (str_to_cidr4(n->subnet, &subnet, &prefix_len) < 0 || str_to_ipv4(n->gateway, &gateway) < 0)
         return err_say(err, -EINVAL, "network %s: a gateway is an address of its subnet", n->key);
     uint32_t hosts = UINT32_MAX >> prefix_len;
     if ((gateway & ~hosts) != subnet || (gateway & hosts) == 0 || (gateway & hosts) == hosts)
@@ -110,9 +106,9 @@ static int check_volumes(const Orlop__App *a, struct err *err) {
         r = err_say(err, -EINVAL, "%zu volumes; at most %d", a->n_volumes, CHECK_LIST_MAX);
     for (size_t i = 0; i < a->n_volumes && !r; i++) {
         const Orlop__Volume *v = a->volumes[i];
-        if (!check_is_name(v->key, CHECK_RESOURCE_NAME_MAX) ||
-            !check_is_name(v->name, CHECK_RESOURCE_NAME_MAX))
-            r = err_say(err, -EINVAL, "volume \"%s\" (%s): not a valid name", v->key, v->name);
+        r = value_resource(v->key, err);
+        if (!r) r = value_resource(v->name, err);
+        if (r < 0) err_wrap(err, r, "volume %.255s", v->key);
         if (!r) r = unique(&keys, "volume", v->key, err);
     }
     map_fini(&keys);
@@ -127,8 +123,9 @@ static int check_contents(Orlop__Content *const *v, size_t n, const char *what, 
         r = err_say(err, -EINVAL, "%zu %ss; at most %d", n, what, CHECK_LIST_MAX);
     for (size_t i = 0; i < n && !r; i++) {
         *total += v[i]->data.len;
-        if (!check_is_name(v[i]->name, CHECK_RESOURCE_NAME_MAX))
-            r = err_say(err, -EINVAL, "%s \"%s\": not a valid name", what, v[i]->name);
+        r = value_resource(v[i]->name, err);
+        if (r < 0)
+            err_wrap(err, r, "%s", what);
         else if (v[i]->data.len > CHECK_CONTENT_BYTES)
             r = err_say(err, -EINVAL, "%s %s has %zu bytes; at most %d", what, v[i]->name,
                         v[i]->data.len, CHECK_CONTENT_BYTES);
@@ -194,13 +191,14 @@ static int check_circles(const Orlop__App *a, struct err *err) {
 
 /* --- the app --------------------------------------------------------------------------------- */
 
-static int check_services(const Orlop__App *a, struct err *err) {
+static int check_services(const Orlop__App *a, size_t *ret_service, struct err *err) {
     struct check_refs refs = {.app = a};
     uint64_t replicas = 0;
     int r = check__refs_init(&refs, err);
     for (size_t i = 0; i < a->n_services && !r; i++) {
         replicas += a->services[i]->replicas;
         r = check__service(&refs, a->services[i], err);
+        if (r < 0) *ret_service = i;
         if (r < 0 && r != -ENOMEM) err_wrap(err, r, "service %s", a->services[i]->name);
     }
     if (!r && replicas > CHECK_REPLICAS_MAX)
@@ -211,6 +209,12 @@ static int check_services(const Orlop__App *a, struct err *err) {
 }
 
 int check_app(const Orlop__App *a, struct err *err) {
+    size_t service;
+    return check_app_at(a, &service, err);
+}
+
+int check_app_at(const Orlop__App *a, size_t *ret_service, struct err *err) {
+    *ret_service = SIZE_MAX;
     if (!check_is_app_name(a->name))
         return err_say(err, -EINVAL,
                        "app name \"%.80s\": lower-case letters, digits, - and _, at most %d, and "
@@ -226,7 +230,7 @@ int check_app(const Orlop__App *a, struct err *err) {
     if (!r) r = check_volumes(a, err);
     if (!r) r = check_contents(a->secrets, a->n_secrets, "secret", &total, err);
     if (!r) r = check_contents(a->configs, a->n_configs, "config", &total, err);
-    if (!r) r = check_services(a, err);
+    if (!r) r = check_services(a, ret_service, err);
     if (!r) r = check_circles(a, err);
     if (!r && protobuf_c_message_get_packed_size(&a->base) > CHECK_APP_BYTES)
         r = err_say(err, -EINVAL, "the app is larger than %d bytes", CHECK_APP_BYTES);

@@ -30,9 +30,23 @@ enum {
     CHECK_TEXT_MAX = 4096,          /* paths, reasons */
     CHECK_REPORT_TASKS_MAX = 20000,
     CHECK_NETWORKS_MAX = 64,
+    CHECK_SERVICE_NETWORKS_MAX = 32,
+    CHECK_MOUNTS_MAX = 180,         /* of a service; the image may bring some more */
+    CHECK_COMMAND_BYTES = 96 << 10, /* and environment: what one packet to the keeper carries */
+    CHECK_TIME_MAX_MS = 86400000,   /* a day */
+    CHECK_RETRIES_MAX = 1000,
+    CHECK_PIDS_MAX = 1 << 22, /* the kernel's own */
+    CHECK_LOG_FILES_MAX = 1000,
 };
 
+#define CHECK_BYTES_MAX (UINT64_C(1) << 50) /* of memory, of a tmpfs: beyond every machine */
+#define CHECK_LOG_BYTES_MAX (UINT64_C(1) << 44)
+
 must_use int check_app(const Orlop__App *app, struct err *err);
+/* *ret_service: the number of the service whose fault it is, else SIZE_MAX. */
+must_use int check_app_at(const Orlop__App *app, size_t *ret_service, struct err *err);
+
+must_use int check_network(const Orlop__Network *n, struct err *err);
 
 /* [a-z0-9][a-z0-9_-]*, at most CHECK_NAME_MAX. */
 bool check_is_app_name(const char *s);

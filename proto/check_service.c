@@ -1,25 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "check_service.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 
 #include "check.h"
 #include "constraint.h"
+#include "runtime/base/image_name.h"
 #include "runtime/base/mem.h"
 #include "runtime/base/str.h"
 #include "runtime/base/sysctl.h"
-
-enum { DAY_MS = 86400000 };
+#include "value.h"
 
 int check__refs_init(struct check_refs *r, struct err *err) {
     const Orlop__App *a = r->app;
     for (size_t i = 0; i < a->n_services; i++) {
         Orlop__Service *s = a->services[i];
-        if (!check_is_name(s->name, CHECK_NAME_MAX))
-            return err_say(err, -EINVAL,
-                           "service name \"%.80s\": letters, digits, - _ and ., at most %d",
-                           s->name, CHECK_NAME_MAX);
+        int e = value_service(s->name, err);
+        if (e < 0) return e;
         if (map_get(&r->services, s->name))
             return err_say(err, -EINVAL, "service %s is there twice", s->name);
         if (map_set(&r->services, s->name, s) < 0) return -ENOMEM;
@@ -46,23 +43,10 @@ void check__refs_fini(struct check_refs *r) {
 
 /* --- small things ---------------------------------------------------------------------------- */
 
-static bool is_address(const char *s) {
-    unsigned char buf[sizeof(struct in6_addr)];
-    return inet_pton(AF_INET, s, buf) == 1 || inet_pton(AF_INET6, s, buf) == 1;
-}
-
-static bool is_word(const char *s) {
-    size_t n = strlen(s);
-    if (n == 0 || n > CHECK_NAME_MAX) return false;
-    for (size_t i = 0; i < n; i++)
-        if (!(s[i] >= 'a' && s[i] <= 'z') && !(s[i] >= 'A' && s[i] <= 'Z') &&
-            !(s[i] >= '0' && s[i] <= '9') && s[i] != '_')
-            return false;
-    return true;
-}
-
-static bool is_digest(const char *s) {
-    return str_starts(s, "sha256:") && strlen(s) == 71 && strspn(s + 7, "0123456789abcdef") == 64;
+/* An empty text says nothing; any other must please VALUE. */
+static int unless_empty(const char *s, int (*value)(const char *s, struct err *err),
+                        struct err *err) {
+    return *s ? value(s, err) : 0;
 }
 
 static int at_most(size_t n, const char *what, struct err *err) {
@@ -153,9 +137,9 @@ static int check_placement(const Orlop__Service *s, struct err *err) {
     if (*s->container_name && s->replicas > 1)
         return err_say(err, -EINVAL, "container_name %.80s is for one replica, not %u",
                        s->container_name, s->replicas);
-    if (*s->container_name && !check_is_name(s->container_name, 253))
-        return err_say(err, -EINVAL, "container_name \"%.80s\" is not valid", s->container_name);
-    int r = p ? at_most(p->n_constraints, "placement constraints", err) : 0;
+    int r = unless_empty(s->container_name, value_container, err);
+    if (r < 0) return r;
+    r = p ? at_most(p->n_constraints, "placement constraints", err) : 0;
     for (size_t i = 0; p && r == 0 && i < p->n_constraints; i++)
         r = constraint_parse(p->constraints[i], &c, err);
     return r;
@@ -183,30 +167,34 @@ static int check_machine(const Orlop__Service *s, struct err *err) {
 }
 
 static int check_image(const Orlop__Service *s, struct err *err) {
-    if (!*s->image || strlen(s->image) > 1024)
-        return err_say(err, -EINVAL, "there is no image, or its name is too long");
-    if (*s->image_digest && !is_digest(s->image_digest))
-        return err_say(err, -EINVAL, "image digest \"%.80s\" is not sha256:<64 hex digits>",
-                       s->image_digest);
+    char hex[IMAGE_HEX_MAX];
+    if (!*s->image) return err_say(err, -EINVAL, "there is no image");
+    int r = value_image(s->image, err);
+    if (r == 0 && *s->image_digest) r = image_digest_parse(s->image_digest, hex, err);
+    if (r < 0) return r;
     if (s->replicas > CHECK_REPLICAS_MAX)
         return err_say(err, -EINVAL, "%u replicas; at most %d", s->replicas, CHECK_REPLICAS_MAX);
     return 0;
 }
 
 static int check_environment(const Orlop__Service *s, struct err *err) {
-    for (size_t i = 0; i < s->n_environment; i++)
-        if (!*s->environment[i]->key || strchr(s->environment[i]->key, '='))
-            return err_say(err, -EINVAL, "environment: \"%.80s\" is no variable's name",
-                           s->environment[i]->key);
-    for (size_t i = 0; i < s->n_extra_hosts; i++) {
-        const Orlop__KeyValue *h = s->extra_hosts[i];
-        if (!check_is_name(h->key, 253) ||
-            (!is_address(h->value) && !str_eq(h->value, "host-gateway")))
-            return err_say(err, -EINVAL,
-                           "extra_hosts: \"%.80s\" = \"%.80s\" is no name and address", h->key,
-                           h->value);
+    int r = 0;
+    size_t bytes = 0;
+    for (size_t i = 0; i < s->n_environment && !r; i++) {
+        r = value_variable(s->environment[i]->key, err);
+        bytes += strlen(s->environment[i]->key) + strlen(s->environment[i]->value);
     }
-    return 0;
+    for (size_t i = 0; i < s->n_command; i++) bytes += strlen(s->command[i]);
+    for (size_t i = 0; i < s->n_entrypoint; i++) bytes += strlen(s->entrypoint[i]);
+    if (bytes > CHECK_COMMAND_BYTES)
+        return err_say(err, -EINVAL, "command and environment have more than %d KiB together",
+                       CHECK_COMMAND_BYTES >> 10);
+    for (size_t i = 0; i < s->n_extra_hosts && !r; i++) {
+        r = value_alias(s->extra_hosts[i]->key, err);
+        if (!r) r = value_host_address(s->extra_hosts[i]->value, err);
+        if (r < 0) return err_wrap(err, r, "extra_hosts");
+    }
+    return r;
 }
 
 /* --- ports, networks ------------------------------------------------------------------------- */
@@ -225,8 +213,8 @@ static int check_ports(const Orlop__Service *s, struct err *err) {
             return err_say(err, -EINVAL, "port %u is not 1 to 65535", p->target);
         if (p->published > 65535)
             return err_say(err, -EINVAL, "published port %u is not 1 to 65535", p->published);
-        if (*p->host_ip && !is_address(p->host_ip))
-            return err_say(err, -EINVAL, "port %u: \"%.80s\" is no address", p->target, p->host_ip);
+        int r = unless_empty(p->host_ip, value_address, err);
+        if (r < 0) return err_wrap(err, r, "port %u", p->target);
     }
     for (size_t i = 0; i < s->n_expose; i++)
         if (!is_protocol(s->expose[i]->protocol) || s->expose[i]->port < 1 ||
@@ -239,8 +227,9 @@ static int check_address(const Orlop__Service *s, const Orlop__ServiceNetwork *n
                          const Orlop__Network *def, struct err *err) {
     uint32_t address, subnet, prefix_len;
     if (!*n->ipv4_address) return 0;
-    if (str_to_ipv4(n->ipv4_address, &address) < 0)
-        return err_say(err, -EINVAL, "ipv4_address \"%.40s\" is no address", n->ipv4_address);
+    int r = value_ipv4(n->ipv4_address, err);
+    if (r < 0 || str_to_ipv4(n->ipv4_address, &address) < 0)
+        return err_wrap(err, r, "ipv4_address");
     if (s->replicas > 1)
         return err_say(err, -EINVAL, "ipv4_address is for one replica, not %u", s->replicas);
     if (def->external) return 0; /* its subnet is another app's */
@@ -257,6 +246,9 @@ static int check_address(const Orlop__Service *s, const Orlop__ServiceNetwork *n
 
 static int check_networks(const struct check_refs *refs, const Orlop__Service *s, struct err *err) {
     bool outside = false;
+    if (s->n_networks > CHECK_SERVICE_NETWORKS_MAX)
+        return err_say(err, -EINVAL, "it is in %zu networks; at most %d", s->n_networks,
+                       CHECK_SERVICE_NETWORKS_MAX);
     for (size_t i = 0; i < s->n_networks; i++) {
         const Orlop__ServiceNetwork *n = s->networks[i];
         const Orlop__Network *def = map_get(&refs->networks, n->network);
@@ -265,9 +257,7 @@ static int check_networks(const struct check_refs *refs, const Orlop__Service *s
             if (str_eq(s->networks[k]->network, n->network))
                 return err_say(err, -EINVAL, "network %s is there twice", n->network);
         int r = at_most(n->n_aliases, "aliases", err);
-        for (size_t k = 0; k < n->n_aliases && !r; k++)
-            if (!check_is_name(n->aliases[k], 253))
-                r = err_say(err, -EINVAL, "alias \"%.80s\" is not valid", n->aliases[k]);
+        for (size_t k = 0; k < n->n_aliases && !r; k++) r = value_alias(n->aliases[k], err);
         if (!r) r = check_address(s, n, def, err);
         if (r < 0) return r;
         outside |= !def->internal;
@@ -289,8 +279,8 @@ static bool is_subpath(const char *s) {
 }
 
 static int check_mount(const struct check_refs *refs, const Orlop__Mount *m, struct err *err) {
-    if (!check_is_abs_path(m->target) || !m->target[1])
-        return err_say(err, -EINVAL, "mount target \"%.200s\" is no absolute path", m->target);
+    int r = value_target(m->target, err);
+    if (r < 0) return err_wrap(err, r, "mount target");
     if (*m->subpath && !is_subpath(m->subpath))
         return err_say(err, -EINVAL, "mount %s: subpath \"%.200s\" is no relative path", m->target,
                        m->subpath);
@@ -319,9 +309,8 @@ static int check_uses(Orlop__ContentUse *const *v, size_t n, const struct map *d
     for (size_t i = 0; i < n; i++) {
         if (!map_get(defs, v[i]->source))
             return err_say(err, -EINVAL, "%s %s is not defined", what, v[i]->source);
-        if (!check_is_abs_path(v[i]->target) || !v[i]->target[1])
-            return err_say(err, -EINVAL, "%s %s: target \"%.200s\" is no absolute path", what,
-                           v[i]->source, v[i]->target);
+        int r = value_target(v[i]->target, err);
+        if (r < 0) return err_wrap(err, r, "%s %s", what, v[i]->source);
         if (v[i]->mode > 07777)
             return err_say(err, -EINVAL, "%s %s: mode %o", what, v[i]->source, v[i]->mode);
         if (v[i]->uid == UINT32_MAX || v[i]->gid == UINT32_MAX)
@@ -331,21 +320,35 @@ static int check_uses(Orlop__ContentUse *const *v, size_t n, const struct map *d
     return 0;
 }
 
-static int check_files(const struct check_refs *refs, const Orlop__Service *s, struct err *err) {
-    if (*s->working_dir && s->working_dir[0] != '/')
-        return err_say(err, -EINVAL, "working_dir \"%.200s\" is not absolute", s->working_dir);
-    if (*s->hostname && !check_is_name(s->hostname, CHECK_HOSTNAME_MAX))
-        return err_say(err, -EINVAL, "hostname \"%.80s\": letters, digits, - _ and ., at most %d",
-                       s->hostname, CHECK_HOSTNAME_MAX);
-    for (size_t i = 0; i < s->n_mounts; i++) {
-        int r = check_mount(refs, s->mounts[i], err);
-        for (size_t k = 0; k < i && !r; k++)
-            if (str_eq(s->mounts[k]->target, s->mounts[i]->target))
-                r = err_say(err, -EINVAL, "%s is mounted twice", s->mounts[i]->target);
-        if (r < 0) return r;
+/* All that is mounted: each target once, and not more than a task's start can carry. */
+static int check_targets(const Orlop__Service *s, struct err *err) {
+    struct map seen = {0};
+    size_t n = s->n_mounts, uses = n + s->n_secrets, all = uses + s->n_configs;
+    int r = all <= CHECK_MOUNTS_MAX
+                ? 0
+                : err_say(err, -EINVAL, "%zu mounts, secrets and configs; at most %d", all,
+                          CHECK_MOUNTS_MAX);
+    for (size_t i = 0; i < all && !r; i++) {
+        const char *target = i < n      ? s->mounts[i]->target
+                             : i < uses ? s->secrets[i - n]->target
+                                        : s->configs[i - uses]->target;
+        r = map_get(&seen, target) ? err_say(err, -EINVAL, "%s is mounted twice", target)
+                                   : map_set(&seen, target, &seen);
     }
-    int r = check_uses(s->secrets, s->n_secrets, &refs->secrets, "secret", err);
-    return r < 0 ? r : check_uses(s->configs, s->n_configs, &refs->configs, "config", err);
+    map_fini(&seen);
+    return r;
+}
+
+static int check_files(const struct check_refs *refs, const Orlop__Service *s, struct err *err) {
+    int r = unless_empty(s->working_dir, value_path, err);
+    if (r < 0) return err_wrap(err, r, "working_dir");
+    r = unless_empty(s->hostname, value_hostname, err);
+    if (!r) r = unless_empty(s->user, value_user, err);
+    if (!r) r = unless_empty(s->stop_signal, value_signal, err);
+    for (size_t i = 0; i < s->n_mounts && !r; i++) r = check_mount(refs, s->mounts[i], err);
+    if (!r) r = check_uses(s->secrets, s->n_secrets, &refs->secrets, "secret", err);
+    if (!r) r = check_uses(s->configs, s->n_configs, &refs->configs, "config", err);
+    return r < 0 ? r : check_targets(s, err);
 }
 
 /* --- behaviour ------------------------------------------------------------------------------- */
@@ -380,9 +383,11 @@ static int check_health(const Orlop__Healthcheck *h, struct err *err) {
     const uint64_t times[] = {h->interval_ms, h->timeout_ms, h->start_period_ms,
                               h->start_interval_ms};
     for (size_t i = 0; i < array_len(times); i++)
-        if (times[i] > DAY_MS) return err_say(err, -EINVAL, "healthcheck: a time above a day");
-    if (h->retries > 1000)
-        return err_say(err, -EINVAL, "healthcheck: %u retries; at most 1000", h->retries);
+        if (times[i] > CHECK_TIME_MAX_MS)
+            return err_say(err, -EINVAL, "healthcheck: a time above a day");
+    if (h->retries > CHECK_RETRIES_MAX)
+        return err_say(err, -EINVAL, "healthcheck: %u retries; at most %d", h->retries,
+                       CHECK_RETRIES_MAX);
     return 0;
 }
 
@@ -390,9 +395,9 @@ static int check_policy(const Orlop__Service *s, struct err *err) {
     const Orlop__RestartPolicy *p = s->restart;
     if (p && (p->condition < ORLOP__RESTART_POLICY__CONDITION__CONDITION_UNSET ||
               p->condition > ORLOP__RESTART_POLICY__CONDITION__UNLESS_STOPPED ||
-              p->delay_ms > DAY_MS || p->window_ms > DAY_MS))
+              p->delay_ms > CHECK_TIME_MAX_MS || p->window_ms > CHECK_TIME_MAX_MS))
         return err_say(err, -EINVAL, "restart policy out of range");
-    if (s->stop_grace_ms > DAY_MS || s->drain_ms > DAY_MS)
+    if (s->stop_grace_ms > CHECK_TIME_MAX_MS || s->drain_ms > CHECK_TIME_MAX_MS)
         return err_say(err, -EINVAL, "stop_grace_period or drain above a day");
     if (*s->userns_mode && !str_eq(s->userns_mode, "private"))
         return err_say(err, -EINVAL, "userns_mode \"%.40s\" is not known", s->userns_mode);
@@ -400,8 +405,9 @@ static int check_policy(const Orlop__Service *s, struct err *err) {
     if (l && !str_eq(l->driver, "") && !str_eq(l->driver, "json-file") &&
         !str_eq(l->driver, "local") && !str_eq(l->driver, "none"))
         return err_say(err, -EINVAL, "logging driver \"%.40s\" is not known", l->driver);
-    if (l && l->max_files > 1000)
-        return err_say(err, -EINVAL, "logging: %u files; at most 1000", l->max_files);
+    if (l && l->max_files > CHECK_LOG_FILES_MAX)
+        return err_say(err, -EINVAL, "logging: %u files; at most %d", l->max_files,
+                       CHECK_LOG_FILES_MAX);
     return 0;
 }
 
@@ -413,12 +419,12 @@ static int check_amounts(const Orlop__Service *s, struct err *err) {
         const char *what;
         uint64_t amount, max;
     } amounts[] = {
-        {"memory limit", r->memory_limit_bytes, UINT64_C(1) << 50},
-        {"memory reservation", r->memory_reservation_bytes, UINT64_C(1) << 50},
+        {"memory limit", r->memory_limit_bytes, CHECK_BYTES_MAX},
+        {"memory reservation", r->memory_reservation_bytes, CHECK_BYTES_MAX},
         {"CPU limit in thousandths", r->cpu_limit_millis, 1000000000},
         {"CPU reservation in thousandths", r->cpu_reservation_millis, 1000000000},
-        {"process limit", r->pids_limit, 1 << 22}, /* the kernel's own */
-        {"size of a log file", s->logging ? s->logging->max_size_bytes : 0, UINT64_C(1) << 44},
+        {"process limit", r->pids_limit, CHECK_PIDS_MAX},
+        {"size of a log file", s->logging ? s->logging->max_size_bytes : 0, CHECK_LOG_BYTES_MAX},
     };
     for (size_t i = 0; i < array_len(amounts); i++)
         if (amounts[i].amount > amounts[i].max)
@@ -426,7 +432,7 @@ static int check_amounts(const Orlop__Service *s, struct err *err) {
                            (unsigned long long) amounts[i].amount,
                            (unsigned long long) amounts[i].max);
     for (size_t i = 0; i < s->n_mounts; i++)
-        if (s->mounts[i]->tmpfs_size_bytes > UINT64_C(1) << 50)
+        if (s->mounts[i]->tmpfs_size_bytes > CHECK_BYTES_MAX)
             return err_say(err, -EINVAL, "tmpfs %s: size %llu", s->mounts[i]->target,
                            (unsigned long long) s->mounts[i]->tmpfs_size_bytes);
     return 0;
@@ -438,17 +444,16 @@ static int check_limits(const Orlop__Service *s, struct err *err) {
         return err_say(err, -EINVAL, "the memory reservation is above the limit");
     if (r && r->cpu_limit_millis && r->cpu_reservation_millis > r->cpu_limit_millis)
         return err_say(err, -EINVAL, "the CPU reservation is above the limit");
-    for (size_t i = 0; i < s->n_ulimits; i++)
-        if (!is_word(s->ulimits[i]->name) || s->ulimits[i]->soft > s->ulimits[i]->hard)
-            return err_say(err, -EINVAL, "ulimit \"%.40s\": no such limit, or soft above hard",
-                           s->ulimits[i]->name);
-    for (size_t i = 0; i < s->n_cap_add; i++)
-        if (!is_word(s->cap_add[i]))
-            return err_say(err, -EINVAL, "capability \"%.40s\" is not known", s->cap_add[i]);
-    for (size_t i = 0; i < s->n_cap_drop; i++)
-        if (!is_word(s->cap_drop[i]))
-            return err_say(err, -EINVAL, "capability \"%.40s\" is not known", s->cap_drop[i]);
-    return 0;
+    int e = 0;
+    for (size_t i = 0; i < s->n_ulimits && !e; i++) {
+        e = value_ulimit(s->ulimits[i]->name, err);
+        if (!e && s->ulimits[i]->soft > s->ulimits[i]->hard)
+            e = err_say(err, -EINVAL, "ulimit %s: the soft limit is above the hard one",
+                        s->ulimits[i]->name);
+    }
+    for (size_t i = 0; i < s->n_cap_add && !e; i++) e = value_capability(s->cap_add[i], err);
+    for (size_t i = 0; i < s->n_cap_drop && !e; i++) e = value_capability(s->cap_drop[i], err);
+    return e;
 }
 
 int check__service(const struct check_refs *refs, const Orlop__Service *s, struct err *err) {

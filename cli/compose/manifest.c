@@ -5,6 +5,9 @@
 #include <errno.h>
 #include <string.h>
 
+#include "proto/check.h"
+#include "proto/value.h"
+
 /* ---- memory of the manifest ---- */
 
 void *cf_m_alloc(struct cf_manifest *m, size_t n) {
@@ -50,8 +53,25 @@ uint64_t cf_m_ms(struct cf_manifest *m, const struct cf_node *map, const char *k
     if (!n) return 0;
     int64_t ns = cf_int(n);
     if (ns < 0) cf_issue(m->c, n, "range", "%s cannot be negative", key);
+    if (ns / 1000000 > CHECK_TIME_MAX_MS)
+        cf_issue(m->c, n, "range", "%s is longer than a day", key);
     if (ns <= 0) return 0;
     return ns < 1000000 ? 1 : (uint64_t) ns / 1000000;
+}
+
+uint64_t cf_m_amount(struct cf_manifest *m, const struct cf_node *n, const char *what,
+                     uint64_t max) {
+    if (!n || (!n->negative && n->u <= max)) return n ? n->u : 0;
+    cf_issue(m->c, n, "range", "%s must be a number from 0 to %llu, not %lld", what,
+             (unsigned long long) max, (long long) cf_int(n));
+    return 0;
+}
+
+uint32_t cf_m_mode(struct cf_manifest *m, const struct cf_node *map) {
+    const struct cf_node *n = cf_get(map, "mode");
+    if (!n || (!n->negative && n->u <= 07777)) return n ? (uint32_t) n->u : 0;
+    cf_issue(m->c, n, "range", "mode must be an octal number from 0 to 07777");
+    return 0;
 }
 
 /* ---- networks and volumes: those that a service uses ---- */
@@ -75,7 +95,12 @@ static bool used(const struct cf_manifest *m, const char *section, const char *k
     return false;
 }
 
-static void check_network(struct cf_manifest *m, const struct cf_node *n) {
+static bool v6(const struct cf_node *config) {
+    const char *subnet = cf_get_str(config, "subnet");
+    return subnet && strchr(subnet, ':');
+}
+
+static void refuse_in_network(struct cf_manifest *m, const struct cf_node *n) {
     struct compose_project *c = m->c;
     if (cf_get_bool(n, "enable_ipv6"))
         cf_refuse(c, cf_get(n, "enable_ipv6"),
@@ -84,8 +109,7 @@ static void check_network(struct cf_manifest *m, const struct cf_node *n) {
         cf_refuse(c, cf_get(n, "enable_ipv4"), "a network without IPv4 is not supported");
     const struct cf_node *config = cf_get(cf_get(n, "ipam"), "config");
     for (uint32_t i = 0; config && i < config->n; i++) {
-        const char *subnet = cf_get_str(config->items[i], "subnet");
-        if (i || (subnet && strchr(subnet, ':')))
+        if (i || v6(config->items[i]))
             cf_refuse(c, config->items[i], "only one IPv4 subnet for a network is supported");
     }
 }
@@ -93,16 +117,19 @@ static void check_network(struct cf_manifest *m, const struct cf_node *n) {
 static void add_network(struct cf_manifest *m, const char *key, const struct cf_node *n) {
     Orlop__Network *net = cf_m_alloc(m, sizeof *net);
     orlop__network__init(net);
-    check_network(m, n);
+    refuse_in_network(m, n);
     net->key = cf_m_text(m, key);
     net->name = cf_m_text(m, cf_get_str(n, "name"));
     net->internal = cf_get_bool(n, "internal");
     net->external = cf_get_bool(n, "external");
     const struct cf_node *config = cf_get(cf_get(n, "ipam"), "config");
-    if (config && config->n) {
+    if (config && config->n && !v6(config->items[0])) {
         net->subnet = cf_m_text(m, cf_get_str(config->items[0], "subnet"));
         net->gateway = cf_m_text(m, cf_get_str(config->items[0], "gateway"));
     }
+    struct err err = {0};
+    bool named = value_resource(net->key, NULL) == 0 && value_resource(net->name, NULL) == 0;
+    if (named && check_network(net, &err) < 0) cf_issue(m->c, n, "value", "%s", err.text);
     cf_m_pairs(m, cf_get(n, "labels"), &net->labels, &net->n_labels);
     CF_M_ADD(m, m->app->networks, m->app->n_networks, net);
 }
@@ -151,11 +178,25 @@ static void convert(struct compose_project *c, void *arg) {
     }
 }
 
+/* What lies between several values, or is too much of them: the scheduler's own check. */
+static void check(struct compose_project *c, void *arg) {
+    struct cf_manifest *m = arg;
+    struct err err = {0};
+    size_t service;
+    int r = check_app_at(m->app, &service, &err);
+    if (r == -ENOMEM) cf_no_memory(c);
+    if (r == 0) return;
+    const struct cf_node *services = cf_get(m->model, "services");
+    cf_issue(c, service < services->n ? services->entries[service].value : m->model, "manifest",
+             "%s", err.text);
+}
+
 int compose_to_manifest(struct compose_project *c, struct arena *a, Orlop__App **ret) {
     if (!c->model) return -EINVAL;
     struct cf_manifest m = {.c = c, .a = a, .model = c->model};
     size_t errors = c->n_errors;
     int r = cf_guard(c, convert, &m);
+    if (r == 0 && c->n_errors == errors) r = cf_guard(c, check, &m);
     cf_sort_issues(c);
     if (r < 0) cf_no_memory_issue(c);
     if (r == 0 && c->n_errors > errors) r = -EINVAL;

@@ -30,11 +30,18 @@ void *cf_m_grow(struct cf_manifest *m, void *list, size_t n);
 /* NODE is something that Orlop does not do: an issue, or a warning in permissive mode. */
 void cf_refuse(struct compose_project *c, const struct cf_node *n, const char *fmt, ...)
     printf_like(3, 4);
+/* What VALUE of proto/value.h has to say about S is an issue at N. */
+void cf_look_at_value(struct compose_project *c, const struct cf_node *n, const char *s,
+                      int (*value)(const char *s, struct err *err));
 /* Every key of the model whose row says so. */
 void cf_refuse_keys(struct compose_project *c, const struct cf_node *n, const struct cf_key *k);
 
 uint64_t cf_m_ms(struct cf_manifest *m, const struct cf_node *map,
                  const char *key); /* of a duration */
+/* A number of 0 to MAX; 0 for NULL. */
+uint64_t cf_m_amount(struct cf_manifest *m, const struct cf_node *n, const char *what,
+                     uint64_t max);
+uint32_t cf_m_mode(struct cf_manifest *m, const struct cf_node *map); /* its key "mode" */
 void cf_m_pairs(struct cf_manifest *m, const struct cf_node *map, Orlop__KeyValue ***list,
                 size_t *n);
 void cf_m_texts(struct cf_manifest *m, const struct cf_node *seq, char ***list, size_t *n);

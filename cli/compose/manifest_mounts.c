@@ -3,15 +3,14 @@
 #include <string.h>
 
 #include "manifest.h"
+#include "proto/check.h"
+#include "proto/value.h"
 
 static Orlop__Mount *new_mount(struct cf_manifest *m, Orlop__Service *s, const struct cf_node *at,
                                const char *target) {
     Orlop__Mount *mount = cf_m_alloc(m, sizeof *mount);
     orlop__mount__init(mount);
-    if (!target || *target != '/')
-        cf_issue(m->c, at, "volume-spec",
-                 "the target of a mount must be an absolute path, not \"%.200s\"",
-                 target ? target : "");
+    cf_look_at_value(m->c, at, target ? target : "", value_target);
     mount->target = cf_m_text(m, target);
     CF_M_ADD(m, s->mounts, s->n_mounts, mount);
     return mount;
@@ -38,12 +37,11 @@ static void volume(struct cf_manifest *m, Orlop__Mount *mount, const struct cf_n
     mount->nocopy = cf_get_bool(options, "nocopy");
 }
 
-static void tmpfs(Orlop__Mount *mount, const struct cf_node *v) {
+static void tmpfs(struct cf_manifest *m, Orlop__Mount *mount, const struct cf_node *v) {
     const struct cf_node *options = cf_get(v, "tmpfs");
-    const struct cf_node *size = cf_get(options, "size"), *mode = cf_get(options, "mode");
     mount->kind = ORLOP__MOUNT__KIND__TMPFS;
-    if (size) mount->tmpfs_size_bytes = size->u;
-    if (mode) mount->tmpfs_mode = (uint32_t) mode->u;
+    mount->tmpfs_size_bytes = cf_m_amount(m, cf_get(options, "size"), "size", CHECK_BYTES_MAX);
+    mount->tmpfs_mode = cf_m_mode(m, options);
 }
 
 static void add_volume(struct cf_manifest *m, Orlop__Service *s, const struct cf_node *v) {
@@ -60,7 +58,7 @@ static void add_volume(struct cf_manifest *m, Orlop__Service *s, const struct cf
     if (is_bind)
         bind(m, mount, v);
     else if (is_tmpfs)
-        tmpfs(mount, v);
+        tmpfs(m, mount, v);
     else
         volume(m, mount, v);
 }
@@ -75,9 +73,10 @@ static void tmpfs_option(struct cf_manifest *m, Orlop__Mount *mount, const struc
         if (str_eq(option, usual[i])) return;
     if (str_eq(option, "ro")) {
         mount->read_only = true;
-    } else if (str_starts(option, "size=") && !cf_parse_size(option + 5, &size)) {
+    } else if (str_starts(option, "size=") && !cf_parse_size(option + 5, &size) && size >= 0 &&
+               (uint64_t) size <= CHECK_BYTES_MAX) {
         mount->tmpfs_size_bytes = (uint64_t) size;
-    } else if (str_starts(option, "mode=") && option[5] && strlen(option + 5) <= 5 &&
+    } else if (str_starts(option, "mode=") && option[5] && strlen(option + 5) <= 4 &&
                strspn(option + 5, "01234567") == strlen(option + 5)) {
         for (const char *p = option + 5; *p; p++)
             mount->tmpfs_mode = mount->tmpfs_mode * 8 + (uint32_t) (*p - '0');
@@ -155,13 +154,13 @@ static Orlop__ContentUse *use(struct cf_manifest *m, const struct cf_node *n,
                               const char *directory) {
     Orlop__ContentUse *u = cf_m_alloc(m, sizeof *u);
     orlop__content_use__init(u);
-    const struct cf_node *mode = cf_get(n, "mode");
     const char *target = cf_get_str(n, "target");
     u->source = cf_m_text(m, cf_get_str(n, "source"));
     u->target = cf_m_text(m, target ? cf_path_join(m->c, directory, target) : "");
+    cf_look_at_value(m->c, n, u->target, value_target);
     u->uid = id_of(m, n, "uid");
     u->gid = id_of(m, n, "gid");
-    if (mode) u->mode = (uint32_t) mode->u;
+    u->mode = cf_m_mode(m, n);
     return u;
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "manifest.h"
+#include "proto/check.h"
 
 /* ---- healthcheck ---- */
 
@@ -32,7 +33,7 @@ static void add_health(struct cf_manifest *m, Orlop__Service *s, const struct cf
     h->start_period_ms = cf_m_ms(m, n, "start_period");
     h->start_interval_ms = cf_m_ms(m, n, "start_interval");
     const struct cf_node *retries = cf_get(n, "retries");
-    if (retries) h->retries = (uint32_t) retries->u;
+    h->retries = (uint32_t) cf_m_amount(m, retries, "retries", CHECK_RETRIES_MAX);
 }
 
 /* ---- restart ---- */
@@ -109,35 +110,33 @@ static uint64_t cpu_quota(struct cf_manifest *m, const struct cf_node *n, uint64
     return cpus;
 }
 
-static uint64_t positive(const struct cf_node *n) {
-    return n && !n->negative ? n->u : 0; /* -1 = without limit */
+/* -1 = without limit. */
+static uint64_t limit(struct cf_manifest *m, const struct cf_node *n, const char *what,
+                      uint64_t max) {
+    return n && n->negative && n->u == 1 ? 0 : cf_m_amount(m, n, what, max);
 }
 
 static void add_resources(struct cf_manifest *m, Orlop__Service *s, const struct cf_node *n) {
     Orlop__Resources *r = cf_m_alloc(m, sizeof *r);
     orlop__resources__init(r);
-    r->memory_limit_bytes = positive(either(n, "limits", "memory", "mem_limit"));
-    r->memory_reservation_bytes = positive(either(n, "reservations", "memory", "mem_reservation"));
+    r->memory_limit_bytes =
+        limit(m, either(n, "limits", "memory", "mem_limit"), "memory", CHECK_BYTES_MAX);
+    r->memory_reservation_bytes =
+        limit(m, either(n, "reservations", "memory", "mem_reservation"), "memory", CHECK_BYTES_MAX);
     r->cpu_limit_millis = cpu_millis(m, either(n, "limits", "cpus", "cpus"));
     if (cf_get(n, "cpu_quota")) r->cpu_limit_millis = cpu_quota(m, n, r->cpu_limit_millis);
     r->cpu_reservation_millis = cpu_millis(m, either(n, "reservations", "cpus", NULL));
-    r->pids_limit = positive(either(n, "limits", "pids", "pids_limit"));
+    r->pids_limit = limit(m, either(n, "limits", "pids", "pids_limit"), "pids", CHECK_PIDS_MAX);
     if (r->memory_limit_bytes || r->memory_reservation_bytes || r->cpu_limit_millis ||
         r->cpu_reservation_millis || r->pids_limit)
         s->resources = r;
 }
 
 static void add_ulimits(struct cf_manifest *m, Orlop__Service *s, const struct cf_node *map) {
-    static const char *const names[] = {
-        "as",   "core",   "cpu",   "data", "fsize",  "locks",  "memlock",    "msgqueue",
-        "nice", "nofile", "nproc", "rss",  "rtprio", "rttime", "sigpending", "stack"};
     for (uint32_t i = 0; map && i < map->n; i++) {
         const struct cf_node *v = map->entries[i].value, *soft = cf_get(v, "soft"),
                              *hard = cf_get(v, "hard");
         const char *name = map->entries[i].key;
-        bool known = false;
-        for (size_t k = 0; k < array_len(names) && !known; k++) known = str_eq(names[k], name);
-        if (!known) cf_issue(m->c, v, "ulimit", "unknown limit \"%.60s\"", name);
         if (!soft || !hard) continue;
         Orlop__Ulimit *u = cf_m_alloc(m, sizeof *u);
         orlop__ulimit__init(u);
@@ -157,12 +156,13 @@ static void logging_option(struct cf_manifest *m, Orlop__Logging *l, const char 
     int64_t size;
     if (str_eq(key, "max-size")) {
         const char *wrong = cf_parse_size(v->s, &size);
+        if (!wrong && (size < 0 || (uint64_t) size > CHECK_LOG_BYTES_MAX)) wrong = "out of range";
         if (wrong)
             cf_issue(m->c, v, "size", "invalid size \"%.60s\": %s", v->s, wrong);
         else
             l->max_size_bytes = (uint64_t) size;
     } else if (str_eq(key, "max-file")) {
-        if (str_to_u32(v->s, 1000, &l->max_files) < 0 || !l->max_files)
+        if (str_to_u32(v->s, CHECK_LOG_FILES_MAX, &l->max_files) < 0 || !l->max_files)
             cf_issue(m->c, v, "range", "max-file must be a number from 1 to 1000, not \"%.60s\"",
                      v->s);
     } else {
@@ -188,10 +188,8 @@ void cf_m_policies(struct cf_manifest *m, Orlop__Service *s, const struct cf_nod
     const struct cf_node *policy = cf_get(cf_get(n, "deploy"), "restart_policy"),
                          *restart = cf_get(n, "restart");
     add_health(m, s, cf_get(n, "healthcheck"));
-    if (policy)
-        add_restart_policy(m, s, policy);
-    else if (restart)
-        add_restart(m, s, restart);
+    if (restart) add_restart(m, s, restart);
+    if (policy) add_restart_policy(m, s, policy); /* goes before the other */
     add_resources(m, s, n);
     add_ulimits(m, s, cf_get(n, "ulimits"));
     add_logging(m, s, cf_get(n, "logging"));

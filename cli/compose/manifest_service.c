@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "manifest.h"
+#include "proto/check.h"
+#include "proto/value.h"
 
 static void check_build(struct cf_manifest *m, const struct cf_node *n) {
     const struct cf_node *build = cf_get(n, "build"), *image = cf_get(n, "image");
@@ -58,6 +60,7 @@ static void link_aliases(struct cf_manifest *m, const Orlop__Service *s, Orlop__
                       alias);
         else
             add_alias(m, net, alias);
+        cf_look_at_value(m->c, links->items[i], alias, value_alias);
     }
 }
 
@@ -109,14 +112,16 @@ static void extra_hosts(struct cf_manifest *m, Orlop__Service *s, const struct c
         orlop__key_value__init(kv);
         kv->key = cf_m_text(m, cf_strndup(m->c, text, (size_t) (eq - text)));
         kv->value = cf_m_text(m, eq + 1);
+        cf_look_at_value(m->c, list->items[i], kv->key, value_alias);
+        cf_look_at_value(m->c, list->items[i], kv->value, value_host_address);
         CF_M_ADD(m, s->extra_hosts, s->n_extra_hosts, kv);
     }
 }
 
-static uint32_t replicas(const struct cf_node *n) {
+static uint32_t replicas(struct cf_manifest *m, const struct cf_node *n) {
     const struct cf_node *r = cf_get(cf_get(n, "deploy"), "replicas"), *scale = cf_get(n, "scale");
     if (!r) r = scale;
-    return r ? (uint32_t) r->u : 1;
+    return r ? (uint32_t) cf_m_amount(m, r, "replicas", CHECK_REPLICAS_MAX) : 1;
 }
 
 /* 0 would mean the default. */
@@ -143,7 +148,7 @@ static void simple(struct cf_manifest *m, Orlop__Service *s, const struct cf_nod
     s->stdin_open = cf_get_bool(n, "stdin_open");
     s->has_stop_grace = cf_get(n, "stop_grace_period") != NULL;
     s->stop_grace_ms = cf_m_ms(m, n, "stop_grace_period");
-    s->replicas = replicas(n);
+    s->replicas = replicas(m, n);
     s->drain_ms = drain(m, n);
 }
 

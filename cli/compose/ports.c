@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Published ports: "[IP:][HOST:]CONTAINER[/proto]" and the long form. */
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
+#include "proto/value.h"
 #include "schema.h"
 
 struct range {
@@ -23,11 +23,6 @@ static bool parse_range(struct compose_project *c, const char *s, struct range *
     ret->last = ret->first;
     if (dash && str_to_u32(dash + 1, 65535, &ret->last) < 0) return false;
     return ret->last >= ret->first;
-}
-
-static bool is_address(const char *s) {
-    unsigned char buf[16];
-    return inet_pton(AF_INET, s, buf) == 1 || inet_pton(AF_INET6, s, buf) == 1;
 }
 
 /* The parts from the right, so that an IPv6 address may stand bare. */
@@ -57,7 +52,8 @@ static const char *lower(struct compose_project *c, const char *s) {
 
 static const char *parse(struct compose_project *c, const char *s, struct spec *p) {
     split(c, s, p);
-    if (*p->ip && !is_address(p->ip)) return cf_printf(c, "invalid IP address: %.60s", p->ip);
+    if (*p->ip && value_address(p->ip, NULL) < 0)
+        return cf_printf(c, "invalid IP address: %.60s", p->ip);
     if (!*p->container) return "no port specified for the container";
     if (!parse_range(c, p->container, &p->to) || !p->to.first)
         return cf_printf(c, "invalid container port: %.60s", p->container);
@@ -98,7 +94,8 @@ const char *cf_parse_port(struct compose_project *c, const char *s, const struct
 void cf_finish_port(struct compose_project *c, struct cf_node *o) {
     const char *protocol = cf_get_str(o, "protocol"), *ip = cf_get_str(o, "host_ip");
     if (!cf_get(o, "target")) cf_issue(c, o, "port", "the port is missing a target");
-    if (!str_empty(ip) && !is_address(ip)) cf_issue(c, o, "port", "invalid IP address: %.60s", ip);
+    if (!str_empty(ip) && value_address(ip, NULL) < 0)
+        cf_issue(c, o, "port", "invalid IP address: %.60s", ip);
     if (!cf_get(o, "mode")) cf_put(c, o, "mode", cf_new_str(c, "ingress", o));
     cf_put(c, o, "protocol", cf_new_str(c, protocol ? lower(c, protocol) : "tcp", o));
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Nothing is ignored in silence: each key that is in the model is looked up in the schema's `use`.
  */
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -32,7 +33,25 @@ static void look_at_word(struct compose_project *c, const struct cf_node *n,
               k->done[1] ? "are" : "is", k->why);
 }
 
+void cf_look_at_value(struct compose_project *c, const struct cf_node *n, const char *s,
+                      int (*value)(const char *s, struct err *err)) {
+    struct err err = {0};
+    int r = value(s, &err);
+    if (r == -ENOMEM) cf_no_memory(c);
+    if (r < 0) cf_issue(c, n, "value", "%s", err.text);
+}
+
+static void look_at_values(struct compose_project *c, const struct cf_node *n,
+                           const struct cf_key *k) {
+    if (n->kind == CF_STR) cf_look_at_value(c, n, n->s, k->fine);
+    for (uint32_t i = 0; n->kind == CF_SEQ && i < n->n; i++)
+        if (n->items[i]->kind == CF_STR) cf_look_at_value(c, n->items[i], n->items[i]->s, k->fine);
+    for (uint32_t i = 0; n->kind == CF_MAP && i < n->n; i++)
+        cf_look_at_value(c, n->entries[i].value, n->entries[i].key, k->fine);
+}
+
 static void look(struct compose_project *c, const struct cf_node *n, const struct cf_key *k) {
+    if (k->fine && k->use != CF_REFUSES) look_at_values(c, n, k);
     switch (k->use) {
     case CF_REFUSES:
         cf_refuse(c, n, "`%s` is not supported: %s", k->name, k->why);

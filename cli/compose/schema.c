@@ -2,6 +2,7 @@
 /* The rows. Nothing but data; schema.h says what the columns mean. */
 #include <string.h>
 
+#include "proto/value.h"
 #include "schema.h"
 
 #define K(x) (1U << (x))
@@ -418,9 +419,9 @@ static const struct cf_table model_use_table = {KEYS(model_use_keys)};
 static const struct cf_key i_model_use = {"", .type = &t_object_null, .table = &model_use_table};
 
 static const struct cf_key network_use_keys[] = {
-    {"aliases", LIST, .flags = CF_UNIQUE, .identity = cf_id_text, DOES},
+    {"aliases", LIST, .flags = CF_UNIQUE, .identity = cf_id_text, DOES, .fine = value_alias},
     {"interface_name", TEXT, REFUSES(LATER_NET)},
-    {"ipv4_address", TEXT, DOES},
+    {"ipv4_address", TEXT, DOES, .fine = value_ipv4},
     {"ipv6_address", TEXT, REFUSES("tasks have IPv4 addresses only")},
     {"link_local_ips", LIST, .flags = CF_UNIQUE, .identity = cf_id_text, REFUSES(LATER_NET)},
     {"mac_address", TEXT, REFUSES(LATER_NET)},
@@ -450,14 +451,14 @@ static const struct cf_key service_keys[] = {
     {"attach", FLAG, .flags = CF_KEEP, REFUSES("`orlop up` does not show logs")},
     {"blkio_config", OBJECT(blkio_table), REFUSES(LATER_RUN)},
     {"build", .type = &t_build, .table = &build_table, PARTLY(NO_BUILD)},
-    {"cap_add", LIST, .flags = CF_UNIQUE, .identity = cf_id_text, DOES},
-    {"cap_drop", LIST, .flags = CF_UNIQUE, .identity = cf_id_text, DOES},
+    {"cap_add", LIST, .flags = CF_UNIQUE, .identity = cf_id_text, DOES, .fine = value_capability},
+    {"cap_drop", LIST, .flags = CF_UNIQUE, .identity = cf_id_text, DOES, .fine = value_capability},
     {"cgroup", TEXT, .words = WORDS("host", "private"),
      ONLY("each task has a cgroup namespace of its own", "private")},
     {"cgroup_parent", TEXT, REFUSES("the agent chooses where cgroups are")},
     {"command", .type = &t_command, .item = &i_text, DOES},
     {"configs", .type = &t_uses, .item = &i_use, .identity = cf_id_config, .fallback = "/", DOES},
-    {"container_name", TEXT, .pattern = "[a-zA-Z0-9][a-zA-Z0-9_.-]+", DOES,
+    {"container_name", TEXT, .pattern = "[a-zA-Z0-9][a-zA-Z0-9_.-]+", DOES, .fine = value_container,
      .why = "of a service with one replica: the name of its task, and an alias in its networks"},
     {"cpu_count", INT, .max = INT32_MAX, REFUSES(WINDOWS)},
     {"cpu_percent", NUM, .max = 100, REFUSES(WINDOWS)},
@@ -484,7 +485,8 @@ static const struct cf_key service_keys[] = {
     {"domainname", TEXT, REFUSES(LATER_NET)},
     {"entrypoint", .type = &t_command, .item = &i_text, DOES},
     {"env_file", .type = &t_env_files, .item = &i_env_file, .identity = cf_id_path, DOES},
-    {"environment", .type = &t_env, .item = &i_text, .value = &i_scalar, DOES},
+    {"environment", .type = &t_env, .item = &i_text, .value = &i_scalar, DOES,
+     .fine = value_variable},
     {"expose", NUMBERED, .flags = CF_UNIQUE, .identity = cf_id_text, DOES,
      .why = "every port of a service is open to its networks"},
     {"extends", .type = &t_extends, .table = &extends_table, DOES},
@@ -493,8 +495,8 @@ static const struct cf_key service_keys[] = {
     {"gpus", .type = &t_gpus, .item = &i_gpu, .words = WORDS("all"), REFUSES(LATER_RUN)},
     {"group_add", NUMBERED, .flags = CF_UNIQUE, REFUSES(LATER_RUN)},
     {"healthcheck", OBJECT(health_table), DOES},
-    {"hostname", TEXT, DOES},
-    {"image", TEXT, DOES},
+    {"hostname", TEXT, DOES, .fine = value_hostname},
+    {"image", TEXT, DOES, .fine = value_image},
     {"init", FLAG, .flags = CF_KEEP, DOES},
     {"ipc", TEXT, ONLY("each task has an IPC namespace of its own", "private")},
     {"isolation", TEXT, ONLY("there is one kind of isolation", "default")},
@@ -540,20 +542,20 @@ static const struct cf_key service_keys[] = {
     {"shm_size", SIZE, REFUSES(LATER_RUN)},
     {"stdin_open", FLAG, WARNS("standard input is empty; `orlop exec -i` has one")},
     {"stop_grace_period", DURATION, DOES},
-    {"stop_signal", TEXT, DOES},
+    {"stop_signal", TEXT, DOES, .fine = value_signal},
     {"storage_opt", OPTIONS, REFUSES(LATER_RUN)},
     {"sysctls", KEYVALUE, REFUSES(LATER_RUN)},
     {"tmpfs", TEXTS, .flags = CF_UNIQUE, .identity = cf_id_text, DOES},
     {"tty", FLAG, REFUSES(LATER_RUN ": `orlop exec` gives a terminal")},
-    {"ulimits", .type = &t_ulimits, .value = &i_ulimit, DOES},
+    {"ulimits", .type = &t_ulimits, .value = &i_ulimit, DOES, .fine = value_ulimit},
     {"use_api_socket", BOOL, REFUSES("there is no such socket")},
-    {"user", TEXT, DOES},
+    {"user", TEXT, DOES, .fine = value_user},
     {"userns_mode", TEXT, ONLY("only host is done in this version", "host")},
     {"uts", TEXT, REFUSES(LATER_RUN)},
     {"volumes", .type = &t_volumes, .flags = CF_UNIQUE, .item = &i_volume, .identity = cf_id_volume,
      DOES},
     {"volumes_from", LIST, .flags = CF_UNIQUE, PARTLY("from services of the file")},
-    {"working_dir", TEXT, DOES},
+    {"working_dir", TEXT, DOES, .fine = value_path},
     {"x-orlop", OBJECT(orlop_table), DOES},
 };
 const struct cf_table cf_service_table = {KEYS(service_keys)};
@@ -580,7 +582,7 @@ static const struct cf_key ipam_keys[] = {
 };
 static const struct cf_table ipam_table = {KEYS(ipam_keys)};
 static const struct cf_key network_keys[] = {
-    {"name", TEXT, DOES},
+    {"name", TEXT, DOES, .fine = value_resource},
     {"driver", TEXT,
      ONLY("bridge and overlay mean Orlop's own network", "bridge", "overlay", "default")},
     {"driver_opts", OPTIONS, REFUSES(LATER_NET)},
@@ -596,7 +598,7 @@ static const struct cf_table network_table = {KEYS(network_keys), .finish = cf_f
 static const struct cf_key i_network = {"", .type = &t_object_null, .table = &network_table, DOES};
 
 static const struct cf_key volume_res_keys[] = {
-    {"name", TEXT, DOES},
+    {"name", TEXT, DOES, .fine = value_resource},
     {"driver", TEXT, ONLY("volumes are directories of the node", "local")},
     {"driver_opts", OPTIONS, REFUSES(LATER_RUN)},
     {"external", EXTERNAL, DOES},
@@ -659,12 +661,12 @@ static const struct cf_key root_keys[] = {
      WARNS("it is obsolete")},
     {"name", TEXT, DOES},
     {"include", .type = &t_include, .item = &i_include, DOES},
-    {"services", RESOURCES(cf_service), .flags = CF_NAMES | CF_KEEP, DOES},
+    {"services", RESOURCES(cf_service), .flags = CF_NAMES | CF_KEEP, DOES, .fine = value_service},
     {"models", RESOURCES(i_model), REFUSES("models come from other tools")},
-    {"networks", RESOURCES(i_network), DOES},
-    {"volumes", RESOURCES(i_volume_res), .flags = CF_NAMES, DOES},
-    {"secrets", RESOURCES(i_secret), .flags = CF_NAMES, DOES},
-    {"configs", RESOURCES(i_config), .flags = CF_NAMES, DOES},
+    {"networks", RESOURCES(i_network), DOES, .fine = value_resource},
+    {"volumes", RESOURCES(i_volume_res), .flags = CF_NAMES, DOES, .fine = value_resource},
+    {"secrets", RESOURCES(i_secret), .flags = CF_NAMES, DOES, .fine = value_resource},
+    {"configs", RESOURCES(i_config), .flags = CF_NAMES, DOES, .fine = value_resource},
 };
 const struct cf_table cf_root_table = {KEYS(root_keys)};
 const struct cf_key cf_root = {"", OBJECT(cf_root_table), DOES};

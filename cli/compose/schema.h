@@ -66,8 +66,11 @@ struct cf_key {
     int64_t min, max;         /* of integers, unless both 0 */
     const char *const *words; /* the only strings allowed */
     const char *pattern;      /* extended regular expression, anywhere in the string */
-    const char *const *done;  /* the only strings that Orlop does; the rest is refused */
-    const char *fallback;     /* canonical: what stands before the name in a default (targets) */
+    /* proto/value.h, when it becomes manifest: of the string, of each string of a list, of each key
+     * of a mapping */
+    int (*fine)(const char *s, struct err *err);
+    const char *const *done; /* the only strings that Orlop does; the rest is refused */
+    const char *fallback;    /* canonical: what stands before the name in a default (targets) */
     enum cf_use use;
     const char *why; /* for CF_WARNS, CF_REFUSES, CF_PARTLY: a clause */
 };

@@ -167,6 +167,8 @@ static const struct test_case cases[] = {
     {.name = "inconsistent"},
     {.name = "cycle"},
     {.name = "hard", .manifest = true},
+    {.name = "values", .manifest = true},
+    {.name = "together", .manifest = true},
     {.name = "syntax"},
 };
 

@@ -142,6 +142,8 @@ static void test_check_app_accepts_a_sound_one(void **state) {
     assert_int_equal(r, 0);
 }
 
+static char long_text[(96 << 10) + 1];
+
 /* One statement that breaks S, and how the sentence begins. */
 #define BREAK(name, statement)                                                                     \
     static void name(struct sound *s) {                                                            \
@@ -187,6 +189,12 @@ BREAK(env_name, s->env.key = "A=B")
 BREAK(working_dir, s->db.working_dir = "x")
 BREAK(hostname, s->db.hostname = "a\n10.0.0.1 b")
 BREAK(volume_name, s->volume.name = "../x")
+BREAK(image, s->db.image = "No/Upper")
+BREAK(user, s->db.user = "a b")
+BREAK(stop_signal, s->db.stop_signal = "SIGFOO")
+BREAK(secret_over_mount,
+      (s->db.mounts = s->web.mounts, s->db.n_mounts = 1, s->use.target = s->mount.target))
+BREAK(long_command, s->env.value = long_text)
 #undef BREAK
 
 static void test_check_app_refuses_with_a_sentence(void **state) {
@@ -200,20 +208,20 @@ static void test_check_app_refuses_with_a_sentence(void **state) {
         {twice, "service web is there twice"},
         {service_name, "service name \"-db\""},
         {no_image, "service db: there is no image"},
-        {digest, "service db: image digest"},
+        {digest, "service db: \"sha256:12\" is no digest"},
         {replicas, "service db: 10001 replicas"},
         {all_replicas, "12000 replicas in all"},
         {port_range, "service web: port 70000 is not"},
         {port_protocol, "service web: port 80: unknown protocol"},
-        {host_ip, "service web: port 80: \"example.org\" is no address"},
+        {host_ip, "service web: port 80: \"example.org\" is no IP address"},
         {internal, "service web: it publishes ports, but"},
         {no_network, "service web: network x is not defined"},
         {static_replicas, "service web: ipv4_address is for one replica"},
         {subnet, "network default: subnet \"10.0.0.1/24\""},
         {gateway, "network default: gateway 10.0.1.1 is not in"},
         {no_volume, "service web: volume x is not defined"},
-        {relative, "service web: mount target \"data\""},
-        {dots, "service web: mount target \"/data/../etc\""},
+        {relative, "service web: mount target: \"data\""},
+        {dots, "service web: mount target: \"/data/../etc\""},
         {subpath, "service web: mount /data: subpath \"../x\""},
         {bind_source, "service web: bind source \"./x\""},
         {mount_kind, "service web: mount /data: unknown kind 77"},
@@ -232,10 +240,16 @@ static void test_check_app_refuses_with_a_sentence(void **state) {
         {pids, "service db: process limit 4294967296; at most 4194304"},
         {policy, "service db: restart policy"},
         {env_name, "service db: environment: \"A=B\""},
-        {working_dir, "service db: working_dir \"x\""},
+        {working_dir, "service db: working_dir: \"x\""},
         {hostname, "service db: hostname \"a\n10.0.0.1 b\""},
-        {volume_name, "volume \"data\" (../x)"},
+        {image, "service db: \"No/Upper\" is no image name"},
+        {user, "service db: user \"a b\" is not NAME, UID"},
+        {stop_signal, "service db: there is no signal \"SIGFOO\""},
+        {secret_over_mount, "service db: /data is mounted twice"},
+        {long_command, "service db: command and environment have more than 96 KiB"},
+        {volume_name, "volume data: name \"../x\""},
     };
+    memset(long_text, 'x', sizeof long_text - 1);
     for (size_t i = 0; i < array_len(cases); i++) {
         struct sound s;
         struct err err = {0};
