@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <errno.h>
 #include <jansson.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "args.h"
 #include "project.h"
@@ -15,8 +17,8 @@ static const struct usage usage = {
 };
 
 struct config {
-    bool services, images, volumes, networks, quiet, schema;
-    const char *format;
+    bool services, images, volumes, networks, profiles, quiet, schema;
+    const char *format, *hash;
 };
 
 /* The canonical JSON as a tree; NULL after a failure. */
@@ -37,31 +39,102 @@ static void print_keys(json_t *tree, const char *section) {
     json_object_foreach(json_object_get(tree, section), key, value) puts(key);
 }
 
+/* A service that is only built has the name that its image would get. */
 static void print_images(json_t *tree) {
-    const char *key;
+    const char *key, *name = json_string_value(json_object_get(tree, "name"));
     json_t *service;
     json_object_foreach(json_object_get(tree, "services"), key, service) {
         const char *image = json_string_value(json_object_get(service, "image"));
-        if (image) puts(image);
+        if (image)
+            puts(image);
+        else
+            printf("%s-%s\n", name, key);
     }
 }
 
-static int print(const struct config *c, const struct compose_project *p) {
-    bool names = c->services || c->images || c->volumes || c->networks;
-    if (c->quiet) return EXIT_OK;
-    if (!names) {
-        bool json = c->format && str_eq(c->format, "json");
-        int r = json ? compose_print_json(p, stdout) : compose_print_yaml(p, stdout);
-        return r < 0 ? cli_fail(EXIT_FAILED, "cannot print it: %s", err_text(r)) : EXIT_OK;
+static int print_profiles(const struct compose_project *p) {
+    struct strv list = {0};
+    int r = compose_profiles(p, &list);
+    for (size_t i = 0; i < list.n && !r; i++) puts(list.v[i]);
+    strv_fini(&list);
+    return r < 0 ? cli_fail(EXIT_FAILED, "cannot print it: %s", err_text(r)) : EXIT_OK;
+}
+
+/* SHA-256 of what makes a container of the service another one: not how many there are, what it
+ * waits for, or how its image is made. */
+static int print_hash(const char *name, json_t *service) {
+    static const char *const left_out[] = {"build", "pull_policy", "scale", "depends_on",
+                                           "profiles"};
+    unsigned char sum[EVP_MAX_MD_SIZE];
+    unsigned len = 0;
+    for (size_t i = 0; i < array_len(left_out); i++) json_object_del(service, left_out[i]);
+    json_object_del(json_object_get(service, "deploy"), "replicas");
+    char *text = need(json_dumps(service, JSON_COMPACT | JSON_SORT_KEYS));
+    bool done = EVP_Digest(text, strlen(text), sum, &len, EVP_sha256(), NULL) == 1;
+    free(text);
+    if (!done) return cli_fail(EXIT_FAILED, "cannot make a digest");
+    printf("%s ", name);
+    for (unsigned i = 0; i < len; i++) printf("%02x", sum[i]);
+    putchar('\n');
+    return EXIT_OK;
+}
+
+/* LIST: names with commas between, or "*". */
+static int print_hashes(json_t *tree, const char *list) {
+    json_t *services = json_object_get(tree, "services"), *service;
+    const char *name;
+    int r = EXIT_OK;
+    if (str_eq(list, "*")) {
+        json_object_foreach(services, name, service) r = r ? r : print_hash(name, service);
+        return r;
     }
+    for (const char *at = list; *at && !r;) {
+        size_t n = strcspn(at, ",");
+        auto_free char *one = need(mem_strndup(at, n));
+        service = json_object_get(services, one);
+        r = service ? print_hash(one, service)
+                    : cli_fail(EXIT_NOT_FOUND, "there is no service '%s'", one);
+        at += n + (at[n] ? 1 : 0);
+    }
+    return r;
+}
+
+static int print_parts(const struct config *c, const struct compose_project *p) {
+    int r = EXIT_OK;
     json_t *tree = tree_of(p);
     if (!tree) return cli_fail(EXIT_FAILED, "cannot print it");
     if (c->services) print_keys(tree, "services");
     if (c->images) print_images(tree);
     if (c->volumes) print_keys(tree, "volumes");
     if (c->networks) print_keys(tree, "networks");
+    if (c->profiles) r = print_profiles(p);
+    if (c->hash && !r) r = print_hashes(tree, c->hash);
     json_decref(tree);
-    return EXIT_OK;
+    return r;
+}
+
+static bool wants_parts(const struct config *c) {
+    return c->services || c->images || c->volumes || c->networks || c->profiles || c->hash;
+}
+
+static int print(const struct config *c, const struct compose_project *p) {
+    if (c->quiet) return EXIT_OK;
+    if (wants_parts(c)) return print_parts(c, p);
+    bool json = c->format && str_eq(c->format, "json");
+    int r = json ? compose_print_json(p, stdout) : compose_print_yaml(p, stdout);
+    return r < 0 ? cli_fail(EXIT_FAILED, "cannot print it: %s", err_text(r)) : EXIT_OK;
+}
+
+/* Of a whole project what `up` would say, too: the model is right, and yet may be more than this
+ * version does. */
+static void foresee(const struct config *c, const struct compose_options *o,
+                    struct compose_project *p) {
+    if (o->no_consistency || o->no_interpolate || wants_parts(c)) return;
+    size_t n = compose_foresee(p);
+    compose_print_issues(p, stderr);
+    if (n)
+        fprintf(stderr, "orlop: 'orlop up' will refuse this: %zu %s\n", n,
+                n == 1 ? "finding" : "findings");
 }
 
 int cmd_config(struct cli *cli, int argc, char **argv) {
@@ -75,6 +148,9 @@ int cmd_config(struct cli *cli, int argc, char **argv) {
         {0, "images", NULL, OPT_FLAG, &c.images, "only the names of images"},
         {0, "volumes", NULL, OPT_FLAG, &c.volumes, "only the names of volumes"},
         {0, "networks", NULL, OPT_FLAG, &c.networks, "only the names of networks"},
+        {0, "profiles", NULL, OPT_FLAG, &c.profiles, "only the names of profiles"},
+        {0, "hash", "SERVICES", OPT_TEXT, &c.hash,
+         "a digest of each service's own part: names with commas between, or '*'"},
         {0, "schema", NULL, OPT_FLAG, &c.schema, "a JSON schema of what is accepted, for editors"},
         {0, "no-interpolate", NULL, OPT_FLAG, &extra.no_interpolate,
          "leave $VARIABLES as they are"},
@@ -82,7 +158,8 @@ int cmd_config(struct cli *cli, int argc, char **argv) {
          "leave relative paths"},
         {0, "no-env-resolution", NULL, OPT_FLAG, &extra.no_env_resolution, "do not read env_file"},
         {0, "no-consistency", NULL, OPT_FLAG, &extra.no_consistency, "do not check references"},
-        {0, "permissive", NULL, OPT_FLAG, &extra.permissive, "what is not supported is a warning"},
+        {0, "permissive", NULL, OPT_FLAG, &extra.permissive,
+         "list what `up --permissive` would drop"},
         {0},
     };
     int r = args_parse(cli, &usage, opts, true, argc, argv, &args);
@@ -97,6 +174,7 @@ int cmd_config(struct cli *cli, int argc, char **argv) {
     struct compose_project *p = NULL;
     r = project_load(cli, &extra, &p);
     if (r) return r;
+    foresee(&c, &extra, p);
     r = print(&c, p);
     compose_project_free(p);
     return r;

@@ -183,6 +183,7 @@ static int deploy_app(struct cli *cli, const struct up *up, const struct args *a
 
 int cmd_up(struct cli *cli, int argc, char **argv) {
     struct up up = {0};
+    struct compose_options extra = {0};
     struct args args;
     const struct opt opts[] = {
         {'d', "detach", NULL, OPT_FLAG, &up.detach, "return once it is written"},
@@ -195,6 +196,8 @@ int cmd_up(struct cli *cli, int argc, char **argv) {
          "replace containers although nothing changed"},
         {0, "remove-orphans", NULL, OPT_FLAG, &up.remove_orphans,
          "always so: services not in the file end"},
+        {0, "permissive", NULL, OPT_FLAG, &extra.permissive,
+         "drop what is not supported, with a warning for each"},
         {0},
     };
     int r = args_parse(cli, &usage, opts, true, argc, argv, &args);
@@ -203,7 +206,7 @@ int cmd_up(struct cli *cli, int argc, char **argv) {
     struct compose_project *p = NULL;
     struct arena a;
     arena_init(&a, CLIENT_ARENA_MAX);
-    r = project_load(cli, NULL, &p);
+    r = project_load(cli, &extra, &p);
     if (!r) r = deploy_app(cli, &up, &args, p, &a);
     arena_fini(&a);
     compose_project_free(p);

@@ -53,6 +53,11 @@ void compose_print_issues(struct compose_project *p, FILE *out);
 /* The canonical form: JSON (sorted keys, 2-space indent) or YAML. */
 must_use int compose_print_json(const struct compose_project *p, FILE *out);
 must_use int compose_print_yaml(const struct compose_project *p, FILE *out);
+/* Every profile that a service of the files has, active or not, sorted. */
+must_use int compose_profiles(const struct compose_project *p, struct strv *ret);
+/* What would become of it: issues of the manifest are warnings here. How many of them would be
+ * errors to compose_to_manifest(). */
+size_t compose_foresee(struct compose_project *p);
 /* A Markdown table of every key of the specification and what this version does with it. */
 void compose_print_keys(FILE *out);
 /* A JSON schema of what this version accepts. */

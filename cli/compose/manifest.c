@@ -204,6 +204,18 @@ int compose_to_manifest(struct compose_project *c, struct arena *a, Orlop__App *
     return r;
 }
 
+size_t compose_foresee(struct compose_project *c) {
+    size_t first = c->n_issues, errors = c->n_errors, n = 0;
+    struct arena a;
+    Orlop__App *app;
+    arena_init(&a, CF_ARENA_BYTES);
+    if (compose_to_manifest(c, &a, &app) == -EINVAL) n = c->n_errors - errors;
+    arena_fini(&a);
+    for (size_t i = first; i < c->n_issues; i++) c->issues[i].warning = true;
+    c->n_errors = errors;
+    return n;
+}
+
 /* ---- where a part stands ---- */
 
 /* The child of N that the front of *path names; *path is moved behind it. Names may hold dots, so

@@ -4,11 +4,17 @@
 
 #include "load.h"
 
+static const char *trimmed(struct compose_project *c, const char *s, size_t n) {
+    for (; n && *s == ' '; n--) s++;
+    for (; n && s[n - 1] == ' ';) n--;
+    return cf_strndup(c, s, n);
+}
+
 static bool active_by_environment(struct compose_project *c, const char *profile) {
     const char *list = cf_env_get(&c->env, "COMPOSE_PROFILES");
     while (list && *list) {
         size_t n = strcspn(list, ",");
-        const char *one = cf_strndup(c, list, n);
+        const char *one = trimmed(c, list, n);
         if (str_eq(one, profile) || str_eq(one, "*")) return true;
         list += n + (list[n] ? 1 : 0);
     }
@@ -38,6 +44,23 @@ static void drop_optional(struct cf_node *service, const struct cf_node *inactiv
             i++;
     }
     if (depends && !depends->n) cf_del(service, "depends_on");
+}
+
+static int add_profiles(const struct cf_node *services, struct strv *ret) {
+    int r = 0;
+    for (uint32_t i = 0; services && i < services->n; i++) {
+        const struct cf_node *list = cf_get(services->entries[i].value, "profiles");
+        for (uint32_t k = 0; list && k < list->n && !r; k++)
+            if (!strv_has(ret, list->items[k]->s)) r = strv_add(ret, list->items[k]->s);
+    }
+    return r;
+}
+
+int compose_profiles(const struct compose_project *c, struct strv *ret) {
+    int r = add_profiles(cf_get(c->model, "services"), ret);
+    if (!r) r = add_profiles(c->inactive, ret);
+    strv_sort(ret);
+    return r;
 }
 
 void cf_apply_profiles(struct compose_project *c, struct cf_node *model) {

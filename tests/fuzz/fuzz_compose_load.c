@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* A whole load and the manifest of it. What loads prints as YAML that loads to the same model; what
- * is a manifest can be packed. */
+ * is a manifest pleases the scheduler's check. */
 #include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cli/compose/schema.h"
+#include "proto/check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -50,6 +51,15 @@ static void reload(const struct compose_project *p) {
     free(text);
 }
 
+/* Nothing leaves here that the scheduler refuses. */
+static void judge(const Orlop__App *app) {
+    struct err err = {0};
+    int r = check_app(app, &err);
+    if (r < 0) fprintf(stderr, "%s\n", err.text);
+    ensure(r == 0 || r == -ENOMEM);
+    ensure(protobuf_c_message_get_packed_size(&app->base) > 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct compose_project *p;
     int r = load(data, size, &p);
@@ -60,8 +70,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         Orlop__App *app;
         reload(p);
         arena_init(&a, 64 << 20);
-        if (compose_to_manifest(p, &a, &app) == 0)
-            ensure(protobuf_c_message_get_packed_size(&app->base) > 0);
+        r = compose_to_manifest(p, &a, &app);
+        if (r == 0) judge(app);
+        if (r == -EINVAL) ensure(compose_issues(p, &issues) > 0);
         arena_fini(&a);
     }
     compose_project_free(p);

@@ -4,10 +4,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "runtime/base/image_name.h"
 #include "runtime/base/mem.h"
 #include "runtime/image/config.h"
 #include "runtime/image/manifest.h"
-#include "runtime/base/image_name.h"
 
 static void fuzz_reference(const uint8_t *data, size_t n) {
     auto_free char *text = mem_strndup((const char *) data, n);
