@@ -44,6 +44,7 @@ static void stop(struct anchor *a, bool keeper_too) {
     a->stop_keeper = keeper_too;
     a->deadline_ms = a->now_ms + ANCHOR_STOP_MS;
     process_notify("STOPPING=1");
+    anchor__roles_adopt(a);   /* who is not known yet ends as well */
     anchor__held_farewell(a); /* in both cases: it must not start another anchor */
     anchor__role_signal(a, ROLE_AGENT, SIGTERM);
     anchor__role_signal(a, ROLE_SCHEDULER, SIGTERM);

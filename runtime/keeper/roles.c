@@ -46,26 +46,28 @@ static void on_adopted_end(struct loop_source *s, uint32_t events) {
     anchor__role_ended(the_anchor.anchor, container_of(s, struct role, pidfd), 0);
 }
 
-static void adopt(struct anchor *a, struct role *r) {
+/* True when somebody holds the role's lock: it is the role's process from now on. */
+static bool adopt(struct anchor *a, struct role *r) {
     char name[32], path[PATHS_FULL_MAX];
     snprintf(name, sizeof name, "%s.lock", r->name);
     paths_run(&a->paths, name, path);
     pid_t pid = fd_lock_holder(path);
-    if (pid <= 0) return;
+    if (pid <= 0) return false;
     auto_fd int pidfd = sys_pidfd_open(pid, 0);
-    if (pidfd < 0 || fd_lock_holder(path) != pid) return; /* it has ended meanwhile */
-    if (loop_add(&a->loop, &r->pidfd, pidfd, EPOLLIN, on_adopted_end) < 0) return;
+    if (pidfd < 0 || fd_lock_holder(path) != pid) return false; /* it has ended meanwhile */
+    if (loop_add(&a->loop, &r->pidfd, pidfd, EPOLLIN, on_adopted_end) < 0) return false;
     pidfd = -1; /* the loop's */
     r->pid = pid;
     r->child = false;
     r->started_ms = a->now_ms;
     log_info("role.adopt", "role=%s pid=%d", r->name, (int) pid);
+    return true;
 }
 
 void anchor__roles_adopt(struct anchor *a) {
     the_anchor.anchor = a;
     for (size_t i = 0; i < ROLE__COUNT; i++)
-        if (a->roles[i].argv) adopt(a, &a->roles[i]);
+        if (a->roles[i].argv && !a->roles[i].pid) (void) adopt(a, &a->roles[i]);
 }
 
 static int open_log(const struct anchor *a, const struct role *r) {
@@ -105,7 +107,10 @@ _Noreturn static void exec_role(const struct role *r, int log) {
     _exit(127);
 }
 
+/* An anchor before us may have been killed when it had just forked the role: that one took its lock
+ * after we had looked, and ours has ended because of it. So look again. */
 static void start(struct anchor *a, struct role *r) {
+    if (adopt(a, r)) return;
     auto_fd int log = open_log(a, r);
     pid_t pid = fork();
     if (pid == 0) exec_role(r, log);

@@ -39,17 +39,22 @@ bool node_possible(void) {
     return known;
 }
 
-void node_anchor(struct node *n) {
-    n->anchor = fork();
-    if (n->anchor < 0) die("fork");
-    char log[PATHS_FULL_MAX];
-    if (n->anchor) {
-        paths_run(&n->paths, "anchor.lock", log);
+/* Child of ours; waited for until it holds its lock. */
+static pid_t spawn_role(const struct node *n, const char *role) {
+    pid_t pid = fork();
+    if (pid < 0) die("fork");
+    char name[32], log[PATHS_FULL_MAX];
+    if (pid) {
+        snprintf(name, sizeof name, "%s.lock", role);
+        paths_run(&n->paths, name, log);
         for (int64_t end = clock_mono_ms() + DEADLINE_MS; clock_mono_ms() < end; wait_a_moment())
-            if (fd_lock_holder(log) == n->anchor) return;
-        die("the anchor does not get its lock");
+            if (fd_lock_holder(log) == pid) return pid;
+        die("a role does not get its lock");
     }
-    snprintf(log, sizeof log, "%s/anchor.log", n->dir);
+    if (str_eq(role, "anchor"))
+        snprintf(log, sizeof log, "%s/anchor.log", n->dir);
+    else
+        snprintf(log, sizeof log, "%s/logs/%s.log", n->paths.run, role); /* the anchor's place */
     int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
     int null = open("/dev/null", O_RDWR);
     dup2(null, 0); /* none of the test's own: who reads its output must see the end */
@@ -58,9 +63,17 @@ void node_anchor(struct node *n) {
     prctl(PR_SET_PDEATHSIG, SIGUSR1); /* a test that fails leaves no anchor behind */
     unsetenv("NOTIFY_SOCKET");
     unsetenv("INVOCATION_ID");
-    execl(KEEPER_UNDER_TEST, "orlop-keeper", "anchor", "--no-proxy", "--run-dir", n->paths.run,
+    execl(KEEPER_UNDER_TEST, "orlop-keeper", role, "--no-proxy", "--run-dir", n->paths.run,
           "--state-dir", n->paths.state, (char *) NULL);
     _exit(127);
+}
+
+void node_anchor(struct node *n) {
+    n->anchor = spawn_role(n, "anchor");
+}
+
+pid_t node_other_keeper(const struct node *n) {
+    return spawn_role(n, "keeper");
 }
 
 /* A test that fails leaves nothing behind: an anchor that a keeper has started knows nothing of the

@@ -32,8 +32,10 @@ void node_start(struct node *n);
 void node_anchor(struct node *n);        /* one more, after the first has ended */
 void node_connect(struct node *n);       /* waits for the keeper; again after its death */
 pid_t node_keeper(const struct node *n); /* pid by its lock, waits until there is one */
-void node_kill_keeper(struct node *n);   /* SIGKILL, and connect to the next one */
-void node_settle(struct node *n); /* until the keeper has told all to the anchor that is now */
+pid_t node_other_keeper(
+    const struct node *n);             /* one that no anchor has started; there must be none */
+void node_kill_keeper(struct node *n); /* SIGKILL, and connect to the next one */
+void node_settle(struct node *n);      /* until the keeper has told all to the anchor that is now */
 /* Send and wait for the answer to it; events are collected. NULL: the connection broke. */
 Orlop__KeeperMessage *node_call(struct node *n, Orlop__KeeperRequest *req, const int *fds,
                                 size_t n_fds);

@@ -261,6 +261,34 @@ static void test_anchor_killed_is_replaced_and_keeps_the_keeper(void **state) {
     node_stop(&n);
 }
 
+/* An anchor that is killed between the fork of a role and the role's lock leaves one that the next
+ * anchor does not see when it comes. */
+static void test_anchor_adopts_a_keeper_that_came_beside_its_own(void **state) {
+    (void) state;
+    need_node();
+    struct node n;
+    node_start(&n);
+    node_settle(&n);
+    kill(n.anchor, SIGSTOP);
+    assert_int_equal(waitpid(n.anchor, NULL, WUNTRACED), n.anchor);
+    kill(node_keeper(&n), SIGKILL);
+    pid_t other = node_other_keeper(&n);
+    kill(n.anchor, SIGCONT);
+    char path[PATHS_FULL_MAX], want[64];
+    bool adopted = false;
+    snprintf(path, sizeof path, "%s/anchor.log", n.dir);
+    snprintf(want, sizeof want, "ev=role.adopt role=keeper pid=%d\n", (int) other);
+    for (int i = 0; !adopted && i < 15000; i++, (void) poll(NULL, 0, 2)) {
+        auto_free char *said = NULL;
+        assert_int_equal(fd_read_file(AT_FDCWD, path, 1 << 20, &said, NULL), 0);
+        adopted = strstr(said, want) != NULL;
+    }
+    assert_true(adopted);
+    assert_int_equal(node_keeper(&n), other);
+    node_connect(&n);
+    node_stop(&n); /* ends it as well */
+}
+
 static bool is_zombie(pid_t pid) {
     char path[64];
     auto_free char *stat = NULL;
@@ -427,6 +455,7 @@ int main(void) {
         cmocka_unit_test(test_keeper_death_while_running_is_adopted_with_exit_code),
         cmocka_unit_test(test_forget_needs_a_closed_task),
         cmocka_unit_test(test_anchor_killed_is_replaced_and_keeps_the_keeper),
+        cmocka_unit_test(test_anchor_adopts_a_keeper_that_came_beside_its_own),
         cmocka_unit_test(test_anchor_takes_the_last_words_of_a_dead_keeper),
         cmocka_unit_test(test_anchor_terminated_leaves_keeper_and_sandboxes),
         cmocka_unit_test(test_attempts_of_a_crash_loop_are_not_kept_for_ever),
