@@ -56,6 +56,8 @@ struct store {
     struct raft_uv_transport transport;
     int (*set_term)(struct raft_io *io, raft_term term); /* raft's own; ours are before them */
     int (*set_vote)(struct raft_io *io, raft_id id);
+    void (*io_close)(struct raft_io *io, raft_io_close_cb cb);
+    raft_io_close_cb on_io_closed; /* NULL once it was called */
     struct term term;
     struct raft_fsm fsm;
     struct raft_apply request;
@@ -315,10 +317,31 @@ static void close_handles(struct store *s) {
     uv_close((uv_handle_t *) &s->watch, on_handle_closed);
 }
 
+static void on_last_turn(uv_idle_t *h) {
+    close_handles(container_of(h, struct store, pump));
+}
+
+/* A turn later: handles of raft's last segment may be closing in this one, and come back to it. */
 static void on_raft_closed(struct raft *raft) {
     struct store *s = raft->data;
     finish_all(s, &s->flight, -ECONNABORTED);
-    close_handles(s);
+    uv_idle_stop(&s->pump);
+    uv_idle_start(&s->pump, on_last_turn);
+}
+
+/* raft 0.15 tells the end of its I/O a second time when the handles of a segment close after the
+ * work on it has ended, and frees twice. */
+static void tell_io_closed_once(struct raft_io *io) {
+    struct store *s = container_of(io, struct store, io);
+    raft_io_close_cb cb = s->on_io_closed;
+    s->on_io_closed = NULL;
+    if (cb) cb(io);
+}
+
+static void close_io(struct raft_io *io, raft_io_close_cb cb) {
+    struct store *s = container_of(io, struct store, io);
+    s->on_io_closed = cb;
+    s->io_close(io, tell_io_closed_once);
 }
 
 void store_close(struct store *s, void (*done)(void *ctx), void *ctx) {
@@ -374,6 +397,8 @@ int store_open(uv_loop_t *loop, const char *dir, const struct store_ops *ops, vo
     s->set_vote = s->io.set_vote;
     s->io.set_term = set_term;
     s->io.set_vote = set_vote;
+    s->io_close = s->io.close;
+    s->io.close = close_io;
     r = raft_init(&s->raft, &s->io, &s->fsm, 1, "1");
     if (r != 0) {
         r = raft_err(s, r, dir, "init", err);

@@ -91,7 +91,7 @@ static int open_machine(struct machine *m, struct err *err) {
         assert_int_equal(uv_loop_close(&m->loop), 0);
         return r;
     }
-    while (!m->leading) uv_run(&m->loop, UV_RUN_ONCE);
+    while (!m->leading) uv_run(&m->loop, UV_RUN_NOWAIT); /* a blocking turn is one of 500 ms */
     return 0;
 }
 
@@ -183,6 +183,21 @@ static void test_store_compacts_and_restores_from_snapshot(void **state) {
     assert_int_equal(m.count, N);
     assert_int_equal(m.sum, N);
     close_machine(&m);
+}
+
+/* Whatever is under way then: a write, the making of the next segment, the end of the last one. */
+static void test_store_closes_at_any_moment(void **state) {
+    (void) state;
+    enum { ROUNDS = 40 };
+    struct machine m;
+    struct err err = {0};
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        assert_int_equal(open_machine(&m, &err), 0);
+        unsigned turns = round % 7;
+        for (unsigned i = 0; i < round % 5; i++) propose(&m, 1);
+        while (turns-- > 0) uv_run(&m.loop, UV_RUN_NOWAIT);
+        close_machine(&m);
+    }
 }
 
 /* kill -9 in the middle of a stream of writes: everything that was acknowledged is there. */
@@ -304,6 +319,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_store_reopen_has_what_was_acknowledged),
         TEST(test_store_reopen_keeps_entries_of_any_length),
+        TEST(test_store_closes_at_any_moment),
         TEST(test_store_compacts_and_restores_from_snapshot),
         TEST(test_store_killed_keeps_the_acknowledged),
         TEST(test_store_refuses_a_directory_that_is_no_log),
