@@ -153,6 +153,8 @@ static int look_for_removal(struct client *c, const char *app, struct progress *
     if (r < 0) return cli_fail(cli_exit_of(r), "%s", err.text);
     const Orlop__AppStatusAnswer *a = answer;
     if (!a->exists) return EXIT_OK;
+    if (!a->removing)
+        return cli_fail(EXIT_FAILED, "%s is wanted again: somebody has deployed it meanwhile", app);
     size_t tasks = 0;
     progress_title(p, "%s: removing", app);
     for (size_t i = 0; i < a->n_services; i++) {

@@ -66,21 +66,24 @@ static void tasks(struct bus_stream *s, const uint8_t *body, size_t len) {
     bus_answer_pb(s, &a.base);
 }
 
-/* Ready at the third look; the app "bad" fails at the second, "gone" is gone at the second. */
+/* Ready at the third look; the app "bad" fails at the second, "gone" is gone at the second,
+ * "again" is deployed by somebody else by then. */
 static void status(struct fake *f, struct bus_stream *s, const uint8_t *body, size_t len) {
     static char web[] = "web", detail[] = "exec /nope: No such file or directory";
     Orlop__AppStatusRequest *q = orlop__app_status_request__unpack(NULL, len, body);
     Orlop__ServiceStatus w = ORLOP__SERVICE_STATUS__INIT, *list[] = {&w};
     Orlop__AppStatusAnswer a = ORLOP__APP_STATUS_ANSWER__INIT;
     bool bad = strcmp(q->app, "bad") == 0, gone = strcmp(q->app, "gone") == 0;
+    bool again = strcmp(q->app, "again") == 0;
     a.app = q->app;
-    if (!f->applied && !gone) { /* the look before the first write */
+    if (!f->applied && !gone && !again) { /* the look before the first write */
         bus_answer_pb(s, &a.base);
         orlop__app_status_request__free_unpacked(q, NULL);
         return;
     }
     unsigned n = ++f->polls;
     a.exists = !(gone && n >= 2);
+    a.removing = gone || (again && n < 2);
     w.service = web;
     w.replicas = 2;
     w.ready = n < 3 ? n - 1 : 2;

@@ -204,6 +204,13 @@ static void test_down_waits_until_it_is_gone(void **state) {
     assert_non_null(strstr(r->err, "gone: removed\n"));
 }
 
+static void test_down_does_not_wait_for_what_is_deployed_again(void **state) {
+    struct rig *r = *state;
+    assert_int_equal(verb(r, "down -p again"), EXIT_FAILED);
+    assert_int_equal(fake_polls(r->fake), 2);
+    assert_non_null(strstr(r->err, "again is wanted again"));
+}
+
 static void test_logs_are_prefixed_and_never_torn(void **state) {
     struct rig *r = *state;
     assert_int_equal(verb(r, "logs -p shop"), EXIT_OK);
@@ -404,6 +411,7 @@ int main(void) {
         T(test_up_of_what_fails_says_why),
         T(test_up_without_the_image_names_the_place),
         T(test_down_waits_until_it_is_gone),
+        T(test_down_does_not_wait_for_what_is_deployed_again),
         T(test_logs_are_prefixed_and_never_torn),
         T(test_logs_add_nothing_to_a_line_of_any_length),
         T(test_exec_passes_streams_and_code),
