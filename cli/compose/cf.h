@@ -32,6 +32,7 @@ enum {
     CF_NODES = 1000000, /* of one document, aliases expanded */
     CF_DEPTH = 256,     /* of collections within one another */
     CF_FILES = 1000,    /* read in one load */
+    CF_PORTS = 65536,   /* of a service, before the next entry is read */
     CF_ISSUES = 200,    /* kept; the rest is counted */
     CF_PATH = 2048,
     CF_STEPS = 300, /* of a path */

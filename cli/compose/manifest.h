@@ -14,6 +14,7 @@ struct cf_manifest {
     struct arena *a;
     const struct cf_node *model;
     Orlop__App *app;
+    struct cf_node *visited;   /* services whose volumes the one at hand has taken */
     struct cf_node *published; /* "tcp/80" -> list of the host addresses it is published on */
 };
 

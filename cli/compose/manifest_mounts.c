@@ -120,6 +120,8 @@ static void add_from(struct cf_manifest *m, Orlop__Service *s, const struct cf_n
                   n->s);
         return;
     }
+    if (cf_get(m->visited, name)) return; /* all of its targets are there: ways to it may be many */
+    cf_put(m->c, m->visited, name, cf_new_bool(m->c, true, n));
     for (uint32_t i = 0; volumes && i < volumes->n; i++) {
         const struct cf_node *v = volumes->items[i];
         const char *type = cf_get_str(v, "type"), *source = cf_get_str(v, "source");
@@ -169,6 +171,7 @@ void cf_m_mounts(struct cf_manifest *m, Orlop__Service *s, const struct cf_node 
         const char *key;
         void (*add)(struct cf_manifest *m, Orlop__Service *s, const struct cf_node *n);
     } lists[] = {{"volumes", add_volume}, {"tmpfs", add_tmpfs}, {"volumes_from", add_from}};
+    m->visited = cf_new(m->c, CF_MAP, NULL);
     for (size_t k = 0; k < array_len(lists); k++) {
         const struct cf_node *list = cf_get(service, lists[k].key);
         for (uint32_t i = 0; list && i < list->n; i++) {

@@ -106,6 +106,11 @@ struct cf_node *cf_canon_ports(struct compose_project *c, const struct cf_node *
     for (uint32_t i = 0; i < n->n; i++) {
         const struct cf_node *item = n->items[i];
         size_t mark = cf_enter_item(c, i);
+        if (list->n >= CF_PORTS) {
+            cf_issue(c, item, "size", "more than %d ports, ranges counted out", CF_PORTS);
+            cf_leave(c, mark);
+            break;
+        }
         if (item->kind == CF_MAP) {
             cf_push(c, list, cf_canon_object(c, item, k->item));
         } else {

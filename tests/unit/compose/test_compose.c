@@ -169,6 +169,9 @@ static const struct test_case cases[] = {
     {.name = "hard", .manifest = true},
     {.name = "values", .manifest = true},
     {.name = "together", .manifest = true},
+    {"app-voting", .profile = "seed", .manifest = true},
+    {"app-wordpress", .manifest = true},
+    {"app-monitoring", .manifest = true},
     {.name = "syntax"},
 };
 
@@ -280,6 +283,39 @@ static void test_load_growing_interpolation_ends_in_an_issue(void **state) {
     unlink(name);
     free(big);
     free(text);
+}
+
+/* Each service takes twice what the one before has: 2^40 ways to the first. */
+static void test_volumes_from_go_each_way_once(void **state) {
+    (void) state;
+    struct memory text;
+    FILE *f = open_memory(&text);
+    fputs("volumes: {vol: {}}\nservices:\n  s0: {image: x, volumes: [\"vol:/a\"]}\n", f);
+    for (int i = 1; i <= 40; i++)
+        fprintf(f, "  s%d: {image: x, volumes_from: [s%d, \"s%d:ro\"]}\n", i, i - 1, i - 1);
+    fclose(f);
+    struct arena a;
+    Orlop__App *app;
+    int r;
+    struct compose_project *p = load_text(text.text, text.len, &r);
+    assert_int_equal(r, 0);
+    arena_init(&a, 4 << 20);
+    assert_int_equal(compose_to_manifest(p, &a, &app), 0);
+    assert_int_equal(app->n_services, 41);
+    for (size_t i = 0; i < 41; i++) assert_int_equal(app->services[i]->n_mounts, 1);
+    arena_fini(&a);
+    compose_project_free(p);
+    free(text.text);
+}
+
+/* A few short entries that stand for millions of ports. */
+static void test_ranges_of_ports_are_bounded(void **state) {
+    (void) state;
+    static const char text[] = "services:\n  a:\n    image: x\n    ports:\n"
+                               "      - 10.0.0.1:1-65535:1-65535\n"
+                               "      - 10.0.0.2:1-65535:1-65535\n"
+                               "      - 10.0.0.3:1-65535:1-65535\n";
+    assert_refused(text, sizeof text - 1, "size");
 }
 
 static const char small[] = "services:\n"
@@ -438,6 +474,8 @@ int main(void) {
         cmocka_unit_test(test_cases_equal_golden),
         cmocka_unit_test(test_load_text_with_nul_is_refused),
         cmocka_unit_test(test_load_growing_interpolation_ends_in_an_issue),
+        cmocka_unit_test(test_volumes_from_go_each_way_once),
+        cmocka_unit_test(test_ranges_of_ports_are_bounded),
         cmocka_unit_test(test_load_when_any_allocation_fails_says_so),
         cmocka_unit_test(test_locate_finds_line_and_column),
         cmocka_unit_test(test_nearest_name_is_found_or_none),
