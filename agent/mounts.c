@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/etc.h"
 #include "agent/volumes.h"
 #include "runtime/base/buf.h"
 #include "runtime/base/fd.h"
@@ -137,6 +138,7 @@ static int add_tmpfs(struct mounts *m, const Orlop__Mount *mount, struct err *er
     t->size_bytes = mount->tmpfs_size_bytes;
     t->mode = mount->tmpfs_mode ? mount->tmpfs_mode : TMPFS_MODE;
     t->read_only = mount->read_only;
+    t->noexec = mount->tmpfs_noexec;
     return 0;
 }
 
@@ -218,49 +220,36 @@ static int add_contents(struct mounts *m, Orlop__ContentUse *const *uses, size_t
     return r;
 }
 
-static const struct prepare_network *first_outer(const struct prepare_input *in) {
-    for (size_t i = 0; i < in->n_networks; i++)
-        if (!in->networks[i].internal) return &in->networks[i];
-    return in->n_networks ? &in->networks[0] : NULL;
-}
-
-static void put_hosts(struct mounts *m, const char *host, struct buf *b) {
-    char text[STR_IPV4_MAX];
-    const Orlop__Service *s = m->in->task->spec;
-    const struct prepare_network *n = first_outer(m->in);
-    buf_puts(b, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
-    for (size_t i = 0; i < m->in->n_networks; i++)
-        buf_printf(b, "%s\t%s\n", str_from_ipv4(m->in->networks[i].address, text), host);
-    if (m->in->n_networks == 0) buf_printf(b, "127.0.1.1\t%s\n", host);
-    for (size_t i = 0; i < s->n_extra_hosts; i++) {
-        const Orlop__KeyValue *h = s->extra_hosts[i];
-        bool gateway = str_eq(h->value, "host-gateway");
-        if (gateway && !n) continue;
-        buf_printf(b, "%s\t%s\n", gateway ? str_from_ipv4(n->gateway, text) : h->value, h->key);
-    }
-}
-
 static int add_text(struct mounts *m, const char *target, const struct buf *b, struct err *err) {
     if (buf_error(b) < 0) return err_set(err, buf_error(b), "text of %s", target);
     struct file f = {b->data, b->len, 0, 0, 0644};
     return add_file(m, target, &f, err);
 }
 
+/* A task in the node's network asks whom the node asks. */
+static int add_resolv_conf(struct mounts *m, struct buf *b, struct err *err) {
+    auto_free char *of_node = NULL;
+    size_t len;
+    if (str_eq(m->in->task->spec->network_mode, "host")) {
+        int r = fd_read_file(AT_FDCWD, "/etc/resolv.conf", FILE_TEXT_MAX / 2, &of_node, &len);
+        if (r < 0 && r != -ENOENT) return err_set(err, r, "read the node's /etc/resolv.conf");
+    }
+    etc_resolv_conf(m->in, of_node, b);
+    return add_text(m, "/etc/resolv.conf", b, err);
+}
+
 static int add_etc(struct mounts *m, struct err *err) {
-    char host[SPEC_HOSTNAME_MAX], text[STR_IPV4_MAX];
+    char host[SPEC_HOSTNAME_MAX];
     spec_hostname(m->in->task, host);
-    const struct prepare_network *n = first_outer(m->in);
     struct buf b;
     buf_init(&b, FILE_TEXT_MAX);
-    put_hosts(m, host, &b);
+    etc_hosts(m->in, host, &b);
     int r = add_text(m, "/etc/hosts", &b, err);
     buf_reset(&b);
     buf_printf(&b, "%s\n", host);
     if (r == 0) r = add_text(m, "/etc/hostname", &b, err);
     buf_reset(&b);
-    if (n) buf_printf(&b, "nameserver %s\n", str_from_ipv4(n->gateway, text));
-    buf_puts(&b, "options ndots:0\n");
-    if (r == 0) r = add_text(m, "/etc/resolv.conf", &b, err);
+    if (r == 0) r = add_resolv_conf(m, &b, err);
     buf_fini(&b);
     return r;
 }

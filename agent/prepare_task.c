@@ -12,6 +12,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "agent/devices.h"
 #include "agent/mounts.h"
 #include "runtime/base/fd.h"
 #include "runtime/base/mem.h"
@@ -32,6 +33,8 @@ struct prepare {
     struct strv layers;
     char sandbox[TASK_SANDBOX_MAX];
     char task_dir[PREPARE_PATH_MAX], private_dir[PREPARE_PATH_MAX];
+    struct cgroup_device *devices; /* beyond the default ones */
+    size_t n_devices;
 };
 
 const char *prepare_task_dir(const struct paths *p, const char *id,
@@ -144,6 +147,8 @@ static int make_cgroup(struct prepare *p, struct err *err) {
                                         .cpu_millis = res->cpu_limit_millis,
                                         .cpu_weight_millis = res->cpu_reservation_millis,
                                         .pids = res->pids_limit};
+    limits.devices = p->devices;
+    limits.n_devices = p->n_devices;
     p->out->spec.cgroup = arena_strdup(&p->out->arena, p->sandbox);
     if (!p->out->spec.cgroup) return err_set(err, -ENOMEM, "cgroup");
     return cgroup_make(p->in->paths->cgroup, p->sandbox, &limits, err);
@@ -158,14 +163,37 @@ static int confine(struct prepare *p, struct err *err) {
     int r = prepare_caps(s->cap_add, s->n_cap_add, s->cap_drop, s->n_cap_drop, &spec->capabilities,
                          err);
     if (r < 0) return r;
-    int fd = prepare_seccomp(spec->capabilities, err);
-    if (fd < 0) return err_wrap(err, fd, "seccomp profile");
-    spec->fd_seccomp = (int32_t) p->out->n_fds;
-    p->out->fds[p->out->n_fds++] = fd;
-    spec->no_new_privs = true;
+    spec->fd_seccomp = -1;
+    if (!s->seccomp_unconfined) {
+        int fd = prepare_seccomp(spec->capabilities, err);
+        if (fd < 0) return err_wrap(err, fd, "seccomp profile");
+        spec->fd_seccomp = (int32_t) p->out->n_fds;
+        p->out->fds[p->out->n_fds++] = fd;
+    }
+    spec->no_new_privs = !s->new_privileges;
     spec->read_only = s->read_only;
     spec->init = s->init;
+    spec->stdin_open = s->stdin_open;
+    spec->shm_bytes = s->shm_size_bytes;
+    spec->oom_score_adj = s->oom_score_adj;
+    spec->extra_groups = s->group_add;
+    spec->n_extra_groups = s->n_group_add;
     return 0;
+}
+
+static int add_sysctls(struct prepare *p, struct err *err) {
+    const Orlop__Service *s = p->in->task->spec;
+    Orlop__SandboxSpec *spec = &p->out->spec;
+    spec->sysctls = arena_alloc(&p->out->arena, (s->n_sysctls + 1) * sizeof *spec->sysctls);
+    for (size_t i = 0; spec->sysctls && i < s->n_sysctls; i++) {
+        Orlop__SandboxSysctl *c = arena_alloc(&p->out->arena, sizeof *c);
+        if (!c) return err_set(err, -ENOMEM, "sysctls");
+        orlop__sandbox_sysctl__init(c);
+        c->name = s->sysctls[i]->key;
+        c->value = s->sysctls[i]->value;
+        spec->sysctls[spec->n_sysctls++] = c;
+    }
+    return spec->sysctls ? 0 : err_set(err, -ENOMEM, "sysctls");
 }
 
 static int add_limits(struct prepare *p, struct err *err) {
@@ -259,6 +287,9 @@ static int set_identity(struct prepare *p, struct err *err) {
     spec->user = writable(a, m->user);
     spec->cwd = writable(a, m->cwd);
     spec->hostname = writable(a, spec_hostname(p->in->task, host));
+    spec->domainname = p->in->task->spec->domainname;
+    spec->host_uts = p->in->task->spec->host_uts;
+    spec->host_network = str_eq(p->in->task->spec->network_mode, "host");
     if (!spec->task || !spec->user || !spec->cwd || !spec->hostname)
         return err_set(err, -ENOMEM, "sandbox");
     if (p->in->task->spec->tty)
@@ -271,8 +302,10 @@ static int run(struct prepare *p, struct err *err) {
     if (r == 0) r = set_identity(p, err);
     if (r == 0) r = make_root(p, err);
     if (r == 0) r = add_mounts(p, err);
+    if (r == 0) r = devices_add(p->in->task->spec, p->out, &p->devices, &p->n_devices, err);
     if (r == 0) r = make_cgroup(p, err);
     if (r == 0) r = confine(p, err);
+    if (r == 0) r = add_sysctls(p, err);
     if (r == 0) r = add_limits(p, err);
     if (r == 0) r = add_links(p, err);
     if (r == 0) r = set_log(p, err);

@@ -164,14 +164,18 @@ static int resolve(void *ctx, const Orlop__ExecRequest *req, struct arena *arena
         return err_say(err, -EAGAIN, "the agent has just started and still looks at task %s",
                        req->task);
     const struct prepared *p = shell->prepared;
+    const Orlop__Service *s = t->st->spec->spec;
     exec->task = arena_strdup(arena, req->task);
     exec->env = p->merged.env;
     exec->n_env = p->merged.n_env;
     exec->user = arena_strdup(arena, *req->user ? req->user : p->merged.user);
     exec->cwd = arena_strdup(arena, *req->cwd ? req->cwd : p->merged.cwd);
     exec->capabilities = p->spec.capabilities;
-    exec->no_new_privs = true;
+    exec->no_new_privs = !s->new_privileges;
+    exec->extra_groups = s->group_add;
+    exec->n_extra_groups = s->n_group_add;
     if (!exec->task || !exec->user || !exec->cwd) return err_set(err, -ENOMEM, "exec");
+    if (s->seccomp_unconfined) return 0;
     int fd = prepare_seccomp(exec->capabilities, err);
     if (fd < 0) return fd;
     *ret_seccomp = fd;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "runtime/base/mem.h"
 #include "runtime/base/str.h"
@@ -172,6 +173,10 @@ const char *spec_task_name(const Orlop__TaskSpec *task, char buf[static SPEC_NAM
 
 const char *spec_hostname(const Orlop__TaskSpec *task, char buf[static SPEC_HOSTNAME_MAX]) {
     char name[SPEC_NAME_MAX];
+    if (task->spec->host_uts && gethostname(buf, SPEC_HOSTNAME_MAX) == 0) {
+        buf[SPEC_HOSTNAME_MAX - 1] = 0;
+        return buf;
+    }
     const char *own = task->spec->hostname;
     const char *h = str_empty(own) ? spec_task_name(task, name) : own;
     size_t n = strlen(h), at = n > SPEC_HOSTNAME_MAX - 2 ? n - (SPEC_HOSTNAME_MAX - 2) : 0;

@@ -43,7 +43,8 @@ must_use int spec_merge(struct arena *a, const Orlop__TaskSpec *task,
 /* <app>-<service>-<slot>, the name that people see. */
 enum { SPEC_NAME_MAX = 160 };
 const char *spec_task_name(const Orlop__TaskSpec *task, char buf[static SPEC_NAME_MAX]);
-/* The host name: that of the service, else the name above, cut to what the kernel takes. */
+/* The host name: that of the service, else the name above, cut to what the kernel takes; with
+ * `uts: host` the node's. */
 enum { SPEC_HOSTNAME_MAX = 65 };
 const char *spec_hostname(const Orlop__TaskSpec *task, char buf[static SPEC_HOSTNAME_MAX]);
 

@@ -95,12 +95,26 @@ static bool is_access(const char *s) {
     return *s && strlen(s) <= 3 && strspn(s, "rwm") == strlen(s);
 }
 
+/* Mounts are made after the devices. */
+static const Orlop__Mount *mount_over(const Orlop__Service *s, const char *target) {
+    for (size_t i = 0; i < s->n_mounts; i++) {
+        size_t n = strlen(s->mounts[i]->target);
+        if (strncmp(s->mounts[i]->target, target, n) == 0 && (!target[n] || target[n] == '/'))
+            return s->mounts[i];
+    }
+    return NULL;
+}
+
 static int check_devices(const Orlop__Service *s, struct err *err) {
     for (size_t i = 0; i < s->n_devices; i++) {
         const Orlop__Device *d = s->devices[i];
-        if (*d->source != '/' || *d->target != '/' || !is_access(d->access))
+        if (!check_is_abs_path(d->source) || !check_is_abs_path(d->target) || !is_access(d->access))
             return err_say(err, -EINVAL, "device \"%.80s:%.80s:%.10s\" is no device", d->source,
                            d->target, d->access);
+        const Orlop__Mount *m = mount_over(s, d->target);
+        if (m)
+            return err_say(err, -EINVAL, "device %.200s would be hidden by the mount at %.200s",
+                           d->target, m->target);
     }
     for (size_t i = 0; i < s->n_device_rules; i++) {
         const Orlop__DeviceRule *r = s->device_rules[i];

@@ -52,7 +52,7 @@ void cf_m_ports(struct cf_manifest *m, Orlop__Service *s, const struct cf_node *
 void cf_m_policies(struct cf_manifest *m, Orlop__Service *s, const struct cf_node *service);
 /* After the policies. */
 void cf_m_deploy(struct cf_manifest *m, Orlop__Service *s, const struct cf_node *service);
-void cf_m_runtime(struct cf_manifest *m, const struct cf_node *service);
+void cf_m_runtime(struct cf_manifest *m, Orlop__Service *s, const struct cf_node *service);
 void cf_m_service(struct cf_manifest *m, const char *name, const struct cf_node *service);
 
 #endif

@@ -73,6 +73,8 @@ static void tmpfs_option(struct cf_manifest *m, Orlop__Mount *mount, const struc
         if (str_eq(option, usual[i])) return;
     if (str_eq(option, "ro")) {
         mount->read_only = true;
+    } else if (str_eq(option, "noexec")) {
+        mount->tmpfs_noexec = true;
     } else if (str_starts(option, "size=") && !cf_parse_size(option + 5, &size) && size >= 0 &&
                (uint64_t) size <= CHECK_BYTES_MAX) {
         mount->tmpfs_size_bytes = (uint64_t) size;
@@ -81,7 +83,8 @@ static void tmpfs_option(struct cf_manifest *m, Orlop__Mount *mount, const struc
         for (const char *p = option + 5; *p; p++)
             mount->tmpfs_mode = mount->tmpfs_mode * 8 + (uint32_t) (*p - '0');
     } else {
-        cf_refuse(m->c, at, "tmpfs option \"%.60s\" is not supported: size=, mode= and ro are",
+        cf_refuse(m->c, at,
+                  "tmpfs option \"%.60s\" is not supported: size=, mode=, ro and noexec are",
                   option);
     }
 }

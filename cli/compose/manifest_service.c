@@ -168,7 +168,7 @@ void cf_m_service(struct cf_manifest *m, const char *name, const struct cf_node 
     networks(m, s, cf_get(n, "networks"));
     dependencies(m, s, cf_get(n, "depends_on"));
     extra_hosts(m, s, cf_get(n, "extra_hosts"));
-    cf_m_runtime(m, n);
+    cf_m_runtime(m, s, n);
     cf_m_ports(m, s, n);
     cf_m_mounts(m, s, n);
     cf_m_policies(m, s, n);

@@ -19,12 +19,22 @@
 
 enum cgroup_mode { CGROUP_MODE_NONE, CGROUP_MODE_V1, CGROUP_MODE_HYBRID, CGROUP_MODE_V2 };
 
+/* May be opened beside the default ones. */
+struct cgroup_device {
+    char type;          /* 'a' = any, 'b', 'c' */
+    int major, minor;   /* -1 = any */
+    const char *access; /* of "rwm" */
+};
+enum { CGROUP_DEVICES_MAX = 128 };
+
 struct cgroup_limits { /* 0 = none */
     uint64_t memory_bytes;
     uint64_t memory_reservation_bytes;
     uint64_t cpu_millis;        /* 1000 = one core */
     uint64_t cpu_weight_millis; /* reservation -> shares */
     uint64_t pids;
+    const struct cgroup_device *devices;
+    size_t n_devices; /* at most CGROUP_DEVICES_MAX */
 };
 
 struct cgroup_usage {

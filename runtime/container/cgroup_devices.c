@@ -16,14 +16,8 @@
 
 enum { ANY = -1, RULE_INSNS_MAX = 9, HEAD_INSNS = 6 };
 
-struct device_rule {
-    char type; /* 'c', 'b' */
-    int major, minor;
-    const char *access;
-};
-
 /* Making any node is harmless, opening it is not. */
-static const struct device_rule rules[] = {
+static const struct cgroup_device rules[] = {
     {'c', ANY, ANY, "m"},
     {'b', ANY, ANY, "m"},
     {'c', 1, 3, "rwm"} /* null */,
@@ -45,22 +39,31 @@ static void number(char text[static 12], int n) {
         snprintf(text, 12, "%d", n);
 }
 
-int cgroup__v1_devices(int dir, struct err *err) {
+/* The kernel reads "a" as everything, whatever the numbers and letters behind it say. */
+static int allow(int dir, const struct cgroup_device *d, struct err *err) {
+    char major[12], minor[12];
+    int r = 0;
+    number(major, d->major);
+    number(minor, d->minor);
+    for (const char *type = "bc"; r == 0 && *type; type++)
+        if (d->type == 'a' || d->type == *type)
+            r = cgroup__write(dir, "devices.allow", err, "%c %s:%s %s", *type, major, minor,
+                              d->access);
+    return r;
+}
+
+int cgroup__v1_devices(int dir, const struct cgroup_device *more, size_t n, struct err *err) {
     int r = cgroup__write(dir, "devices.deny", err, "a");
-    for (size_t i = 0; r == 0 && i < array_len(rules); i++) {
-        char major[12], minor[12];
-        number(major, rules[i].major);
-        number(minor, rules[i].minor);
-        r = cgroup__write(dir, "devices.allow", err, "%c %s:%s %s", rules[i].type, major, minor,
-                          rules[i].access);
-    }
+    for (size_t i = 0; r == 0 && i < array_len(rules); i++) r = allow(dir, &rules[i], err);
+    for (size_t i = 0; r == 0 && i < n; i++) r = allow(dir, &more[i], err);
     return r;
 }
 
 /* --- v2 --- */
 
 struct program {
-    struct bpf_insn insns[HEAD_INSNS + RULE_INSNS_MAX * array_len(rules) + 2];
+    struct bpf_insn
+        insns[HEAD_INSNS + RULE_INSNS_MAX * (array_len(rules) + CGROUP_DEVICES_MAX) + 2];
     uint32_t n;
 };
 
@@ -94,10 +97,11 @@ static int32_t access_bits(const char *access) {
     return bits;
 }
 
-static void emit_rule(struct program *p, const struct device_rule *r) {
+static void emit_rule(struct program *p, const struct cgroup_device *r) {
     uint32_t first = p->n;
     int32_t denied = 7 & ~access_bits(r->access);
-    emit_unless(p, R_TYPE, r->type == 'c' ? BPF_DEVCG_DEV_CHAR : BPF_DEVCG_DEV_BLOCK);
+    if (r->type != 'a')
+        emit_unless(p, R_TYPE, r->type == 'c' ? BPF_DEVCG_DEV_CHAR : BPF_DEVCG_DEV_BLOCK);
     if (r->major != ANY) emit_unless(p, R_MAJOR, r->major);
     if (r->minor != ANY) emit_unless(p, R_MINOR, r->minor);
     if (denied) { /* asked for more than this rule gives? */
@@ -112,7 +116,7 @@ static void emit_rule(struct program *p, const struct device_rule *r) {
 }
 
 /* The context: u32 access << 16 | type, u32 major, u32 minor. */
-static void build(struct program *p) {
+static void build(struct program *p, const struct cgroup_device *more, size_t n) {
     p->n = 0;
     emit(p, BPF_LDX | BPF_MEM | BPF_W, R_TYPE, R1, 0, 0);
     emit(p, BPF_ALU | BPF_MOV | BPF_X, R_ACCESS, R_TYPE, 0, 0);
@@ -121,14 +125,14 @@ static void build(struct program *p) {
     emit(p, BPF_LDX | BPF_MEM | BPF_W, R_MAJOR, R1, 4, 0);
     emit(p, BPF_LDX | BPF_MEM | BPF_W, R_MINOR, R1, 8, 0);
     for (size_t i = 0; i < array_len(rules); i++) emit_rule(p, &rules[i]);
+    for (size_t i = 0; i < n; i++) emit_rule(p, &more[i]);
     emit_return(p, 0);
 }
 
-static int loaded = -EBADF;
-
-static void load_once(void) {
+/* A descriptor, or a negative errno. */
+static int load(const struct cgroup_device *more, size_t n) {
     struct program p;
-    build(&p);
+    build(&p, more, n);
     union bpf_attr a;
     memset(&a, 0, sizeof a);
     a.prog_type = BPF_PROG_TYPE_CGROUP_DEVICE;
@@ -137,17 +141,26 @@ static void load_once(void) {
     a.license = (uint64_t) (uintptr_t) "Apache-2.0";
     memcpy(a.prog_name, "orlop_dev", sizeof "orlop_dev");
     long r = syscall(SYS_bpf, BPF_PROG_LOAD, &a, sizeof a);
-    loaded = (int) (r < 0 ? -errno : r); /* the kernel made it CLOEXEC */
+    return (int) (r < 0 ? -errno : r); /* the kernel made it CLOEXEC */
 }
 
-int cgroup__bpf_devices(int dir, struct err *err) {
+static int usual = -EBADF; /* of the default rules: one for all */
+
+static void load_usual(void) {
+    usual = load(NULL, 0);
+}
+
+int cgroup__bpf_devices(int dir, const struct cgroup_device *more, size_t n, struct err *err) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    (void) pthread_once(&once, load_once);
-    if (loaded < 0) return err_set(err, loaded, "load the device program");
+    if (n > CGROUP_DEVICES_MAX) return err_set(err, -E2BIG, "devices");
+    (void) pthread_once(&once, load_usual);
+    auto_fd int own = n ? load(more, n) : -1;
+    int program = n ? own : usual;
+    if (program < 0) return err_set(err, program, "load the device program");
     union bpf_attr a;
     memset(&a, 0, sizeof a);
     a.target_fd = (uint32_t) dir;
-    a.attach_bpf_fd = (uint32_t) loaded;
+    a.attach_bpf_fd = (uint32_t) program;
     a.attach_type = BPF_CGROUP_DEVICE;
     a.attach_flags = BPF_F_ALLOW_MULTI;
     if (syscall(SYS_bpf, BPF_PROG_ATTACH, &a, sizeof a) < 0)

@@ -44,8 +44,10 @@ must_use int cgroup__each_process(int dir, void (*each)(pid_t pid, void *arg), v
 bool cgroup__pause(int64_t deadline_mono_ms);
 
 /* cgroup_devices.c */
-must_use int cgroup__v1_devices(int dir, struct err *err);
-must_use int cgroup__bpf_devices(int dir, struct err *err);
+must_use int cgroup__v1_devices(int dir, const struct cgroup_device *more, size_t n,
+                                struct err *err);
+must_use int cgroup__bpf_devices(int dir, const struct cgroup_device *more, size_t n,
+                                 struct err *err);
 
 /* CPU reservation in the unit of v1: 1024 = one core. */
 uint64_t cgroup__shares(uint64_t weight_millis);

@@ -79,7 +79,8 @@ static int set_up(const struct cgroup_tree *t, int dir, const struct cgroup_limi
     if (r == 0 && cgroup__tree_has(t, "cpu")) r = limit_cpu(dir, l, err);
     if (r == 0 && cgroup__tree_has(t, "pids") && l->pids)
         r = cgroup__write(dir, "pids.max", err, "%llu", (unsigned long long) l->pids);
-    if (r == 0 && cgroup__tree_has(t, "devices")) r = cgroup__v1_devices(dir, err);
+    if (r == 0 && cgroup__tree_has(t, "devices"))
+        r = cgroup__v1_devices(dir, l->devices, l->n_devices, err);
     return r;
 }
 

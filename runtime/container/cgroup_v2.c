@@ -118,7 +118,9 @@ static int v2_make(const struct cgroup_id *id, const struct cgroup_limits *limit
     auto_fd int dir = cgroup__make_dir(parent, id->name, err);
     if (dir < 0) return dir;
     if (limits) r = set_limits(dir, limits, err);
-    if (r == 0 && !cgroup__v1_with(id->forest, "devices")) r = cgroup__bpf_devices(dir, err);
+    if (r == 0 && !cgroup__v1_with(id->forest, "devices"))
+        r = cgroup__bpf_devices(dir, limits ? limits->devices : NULL,
+                                limits ? limits->n_devices : 0, err);
     return r;
 }
 

@@ -19,6 +19,7 @@
 #include "runtime/base/mem.h"
 #include "runtime/base/str.h"
 #include "runtime/base/sys.h"
+#include "runtime/base/sysctl.h"
 #include "runtime/base/words.h"
 #include "runtime/net/attach.h"
 
@@ -116,10 +117,33 @@ static int make_network(struct child *c, struct err *err) {
     return r < 0 ? r : open_low_ports(err);
 }
 
+/* Only what belongs to the new namespaces: the host's /proc leads there, and a name that is not
+ * theirs is the node's. */
+static int set_sysctls(struct child *c, struct err *err) {
+    static const char prefix[] = "/proc/sys/";
+    for (size_t i = 0; i < c->spec->n_sysctls; i++) {
+        const Orlop__SandboxSysctl *s = c->spec->sysctls[i];
+        char path[256];
+        if (!sysctl_is_namespaced(s->name, c->spec->host_network))
+            return err_say(err, -EPERM, "sysctl %.100s is not the task's own", s->name);
+        int n = snprintf(path, sizeof path, "%s%s", prefix, s->name);
+        if (n < 0 || (size_t) n >= sizeof path) return err_set(err, -ENAMETOOLONG, "sysctl");
+        for (char *p = path + sizeof prefix - 1; *p; p++)
+            if (*p == '.') *p = '/';
+        int r = fd_write_file(AT_FDCWD, path, s->value);
+        if (r < 0) return err_set(err, r, "sysctl %s", s->name);
+    }
+    return 0;
+}
+
 static int set_hostname(struct child *c, struct err *err) {
-    const char *name = c->spec->hostname;
-    if (str_empty(name)) return 0;
-    return sethostname(name, strlen(name)) < 0 ? err_set(err, -errno, "host name %s", name) : 0;
+    const char *name = c->spec->hostname, *domain = c->spec->domainname;
+    if (c->spec->host_uts) return 0;
+    if (!str_empty(name) && sethostname(name, strlen(name)) < 0)
+        return err_set(err, -errno, "host name %s", name);
+    if (!str_empty(domain) && setdomainname(domain, strlen(domain)) < 0)
+        return err_set(err, -errno, "domain name %s", domain);
+    return 0;
 }
 
 static int set_limit(uint32_t resource, uint64_t soft, uint64_t hard, struct err *err) {
@@ -191,6 +215,7 @@ const struct child_phase child__start_phases[] = {
     {"log", stdio__open_fifos},
     {"cgroup", join_cgroups},
     {"network", make_network},
+    {"sysctls", set_sysctls},
     {"mounts", rootfs__private},
     {"root", rootfs__attach},
     {"proc", rootfs__proc},
@@ -198,6 +223,7 @@ const struct child_phase child__start_phases[] = {
     {"cgroup", rootfs__cgroup},
     {"dev", rootfs__dev},
     {"dev", rootfs__console},
+    {"devices", devices__apply},
     {"mounts", mounts__apply},
     {"workdir", mounts__workdir},
     {"masks", masks__apply},

@@ -74,6 +74,11 @@ int rootfs__pivot(struct child *c, struct err *err);
 /* mounts.c */
 int mounts__apply(struct child *c, struct err *err);
 int mounts__workdir(struct child *c, struct err *err);
+/* May anything be mounted on TARGET, which the spec calls NAME? */
+int mounts__check_target(const struct child *c, int target, const char *name, struct err *err);
+
+/* devices.c */
+int devices__apply(struct child *c, struct err *err);
 
 /* masks.c */
 int masks__apply(struct child *c, struct err *err);

@@ -25,6 +25,8 @@ enum {
     LINKS_MAX = 64,
     LIMITS_MAX = 64,
     MASKS_MAX = 256,
+    SYSCTLS_MAX = 64,
+    DEVICES_MAX = CGROUP_DEVICES_MAX,
     HOSTNAME_MAX = 64,
 };
 
@@ -40,6 +42,8 @@ static int check_lists(const Orlop__SandboxSpec *s, struct err *err) {
         {"limits", s->n_limits, LIMITS_MAX},
         {"masked paths", s->n_masked_paths, MASKS_MAX},
         {"extra groups", s->n_extra_groups, USER_GROUPS_MAX},
+        {"sysctls", s->n_sysctls, SYSCTLS_MAX},
+        {"devices", s->n_devices, DEVICES_MAX},
     };
     for (size_t i = 0; i < array_len(lists); i++)
         if (lists[i].n > lists[i].max)
@@ -76,8 +80,8 @@ static int check_spec(const Orlop__SandboxSpec *s, const int *fds, size_t n_fds,
         return err_say(err, -EINVAL, "the root names no descriptor");
     if (s->fd_seccomp >= 0 && !is_fd(s->fd_seccomp, n_fds, fds))
         return err_say(err, -EINVAL, "the seccomp program names no descriptor");
-    if (strlen(s->hostname) > HOSTNAME_MAX)
-        return err_say(err, -EINVAL, "the host name is longer than %d", HOSTNAME_MAX);
+    if (strlen(s->hostname) > HOSTNAME_MAX || strlen(s->domainname) > HOSTNAME_MAX)
+        return err_say(err, -EINVAL, "the host or domain name is longer than %d", HOSTNAME_MAX);
     if (s->host_network && s->n_links)
         return err_say(err, -EINVAL, "links and the host's network exclude each other");
     int r = check_lists(s, err);
@@ -198,7 +202,8 @@ static int make_terminal(struct child *c, struct terminal *t, struct err *err) {
 }
 
 static int spawn(struct child *c, struct container_process *ret, struct err *err) {
-    static const uint64_t namespaces = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC;
+    const uint64_t namespaces =
+        CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | (c->spec->host_uts ? 0 : CLONE_NEWUTS);
     struct terminal t = TERMINAL_NONE;
     const struct spawn_phases phases = {child__start_phases, child__n_start_phases};
     if (*c->cgroup) c->clone_cgroup = cgroup_open_v2(c->cgroup_parent, c->cgroup);

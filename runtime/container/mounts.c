@@ -186,7 +186,7 @@ uint64_t mounts__id(int fd) {
 /* --- the spec's list --- */
 
 /* Whatever way the target was written or linked: what counts is where it ended. */
-static int check_target(const struct child *c, int target, const char *name, struct err *err) {
+int mounts__check_target(const struct child *c, int target, const char *name, struct err *err) {
     struct statfs fs;
     struct stat here, root;
     if (fstatfs(target, &fs) < 0 || fstat(target, &here) < 0 || fstat(c->root, &root) < 0)
@@ -215,7 +215,8 @@ static int make_tmpfs(const Orlop__SandboxMount *m, struct err *err) {
     struct mount_option o[3] = {{"mode", mode}};
     if (m->size_bytes) o[1] = (struct mount_option){"size", size};
     unsigned attr = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
-    return mounts__new_fs("tmpfs", o, attr | (m->read_only ? MOUNT_ATTR_RDONLY : 0), err);
+    attr |= (m->read_only ? MOUNT_ATTR_RDONLY : 0) | (m->noexec ? MOUNT_ATTR_NOEXEC : 0);
+    return mounts__new_fs("tmpfs", o, attr, err);
 }
 
 /* move_mount(2) would only say EINVAL. */
@@ -233,7 +234,7 @@ static int apply_one(struct child *c, const Orlop__SandboxMount *m, struct err *
     if (m->target[0] != '/') return err_say(err, -EINVAL, "target %s is not absolute", m->target);
     auto_fd int target = mounts__open_or_make(c->root, m->target, m->file, err);
     if (target < 0) return target;
-    int r = check_target(c, target, m->target, err);
+    int r = mounts__check_target(c, target, m->target, err);
     if (r < 0) return r;
     auto_fd int tmpfs = -1;
     int source = m->kind == ORLOP__SANDBOX_MOUNT__KIND__DETACHED ? c->fds[m->fd]

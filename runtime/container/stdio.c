@@ -1,11 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "child.h"
+#include "runtime/base/fd.h"
+
+/* A pipe that its reader holds open for writing too: reading waits for ever, as on a terminal at
+ * which nobody sits. */
+static int open_endless(int *ret, struct err *err) {
+    int ends[2];
+    char path[32];
+    if (pipe2(ends, O_CLOEXEC) < 0) return err_set(err, -errno, "make standard input");
+    snprintf(path, sizeof path, "/proc/self/fd/%d", ends[0]);
+    *ret = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY);
+    int r = *ret < 0 ? -errno : 0;
+    fd_close(&ends[0]);
+    fd_close(&ends[1]);
+    return r < 0 ? err_set(err, r, "open standard input") : 0;
+}
 
 /* Host paths, so before the root changes. O_RDWR: a writer never sees EPIPE when the reader dies,
  * and what is written waits for the next one. */
@@ -19,7 +35,7 @@ int stdio__open_fifos(struct child *c, struct err *err) {
         if (!S_ISFIFO(st.st_mode)) return err_say(err, -EINVAL, "%s is no FIFO", c->fifo[i]);
         c->process.stdio[i + 1] = fd;
     }
-    return 0;
+    return c->spec->stdin_open ? open_endless(&c->process.stdio[0], err) : 0;
 }
 
 /* The workload may open /dev/stdout again, which checks the owner. Never a device: /dev/null

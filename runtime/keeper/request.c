@@ -18,6 +18,9 @@ enum {
     MOUNTS_MAX = 256,
     LINKS_MAX = 64,
     LIMITS_MAX = 32,
+    DEVICES_MAX = 128,
+    MAJOR_MAX = 4095,
+    MINOR_MAX = 1048575,
     MASKED_MAX = 128,
     HOSTNAME_LEN_MAX = 64,
     IFNAME_LEN_MAX = 15,
@@ -96,6 +99,18 @@ static int check_mounts(const struct check *c, const Orlop__SandboxSpec *s) {
     return 0;
 }
 
+static int check_devices(const struct check *c, const Orlop__SandboxSpec *s) {
+    if (s->n_devices > DEVICES_MAX) return bad(c, "devices");
+    for (size_t i = 0; i < s->n_devices; i++) {
+        const Orlop__SandboxDevice *d = s->devices[i];
+        if (!absolute(d->target)) return bad(c, "devices.target");
+        if (d->major > MAJOR_MAX || d->minor > MINOR_MAX) return bad(c, "devices.number");
+        if (d->mode > 0777 || d->uid == UINT32_MAX || d->gid == UINT32_MAX)
+            return bad(c, "devices.mode");
+    }
+    return 0;
+}
+
 static int check_links(const struct check *c, const Orlop__SandboxSpec *s) {
     if (s->n_links > LINKS_MAX) return bad(c, "links");
     for (size_t i = 0; i < s->n_links; i++) {
@@ -123,6 +138,7 @@ static int check_identity(const struct check *c, const Orlop__SandboxSpec *s) {
     if (strlen(s->user) > USER_LEN_MAX) return bad(c, "user");
     if (s->n_extra_groups > GROUPS_MAX) return bad(c, "extra_groups");
     if (strlen(s->hostname) > HOSTNAME_LEN_MAX) return bad(c, "hostname");
+    if (strlen(s->domainname) > HOSTNAME_LEN_MAX) return bad(c, "domainname");
     if (s->user_namespace && (s->id_map_first == 0 || s->id_map_first > ID_MAP_LAST))
         return bad(c, "id_map_first");
     return 0;
@@ -136,6 +152,7 @@ static int check_start(const struct check *c, const Orlop__SandboxSpec *s) {
     int r = check_identity(c, s);
     if (r == 0) r = check_command(c, s->argv, s->n_argv, s->env, s->n_env);
     if (r == 0) r = check_mounts(c, s);
+    if (r == 0) r = check_devices(c, s);
     if (r == 0) r = check_links(c, s);
     if (r == 0) r = check_limits(c, s);
     if (r < 0) return r;

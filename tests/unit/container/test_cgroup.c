@@ -263,6 +263,18 @@ static void test_devices_only_the_harmless_ones_open(void **state) {
     drop("devices");
 }
 
+/* v1 takes a line that begins with "a" for all devices and all access. */
+static void test_devices_rule_for_both_kinds_is_no_more_than_it_says(void **state) {
+    (void) state;
+    need_cgroups();
+    static const struct cgroup_device both[] = {{'a', 1, 3, "r"}};
+    struct cgroup_limits l = {.devices = both, .n_devices = array_len(both)};
+    make("both", &l);
+    int status = status_of(inside("both", open_devices));
+    assert_true(WIFEXITED(status) && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 20));
+    drop("both");
+}
+
 /* The BPF program works in a unified tree without controllers too, so it can be tried anywhere. */
 static void test_devices_bpf_program_loads_and_attaches(void **state) {
     (void) state;
@@ -272,7 +284,10 @@ static void test_devices_bpf_program_loads_and_attaches(void **state) {
     make("bpf", &none);
     auto_fd int dir = cgroup_open_v2(parent, "bpf");
     struct err e = {.code = 0};
-    int r = cgroup__v1_with(cgroup__forest(), "devices") ? cgroup__bpf_devices(dir, &e) : 0;
+    static const struct cgroup_device more[] = {{'c', 10, 229, "rw"}, {'b', -1, -1, "m"}};
+    int r = cgroup__v1_with(cgroup__forest(), "devices")
+                ? cgroup__bpf_devices(dir, more, array_len(more), &e)
+                : 0;
     if (r < 0) print_message("%s\n", e.text);
     assert_int_equal(r, 0);
     int status = status_of(inside("bpf", open_devices));
@@ -327,6 +342,7 @@ int main(void) {
         cmocka_unit_test(test_make_limits_are_in_the_kernel),
         cmocka_unit_test(test_memory_limit_kills_and_is_counted),
         cmocka_unit_test(test_devices_only_the_harmless_ones_open),
+        cmocka_unit_test(test_devices_rule_for_both_kinds_is_no_more_than_it_says),
         cmocka_unit_test(test_devices_bpf_program_loads_and_attaches),
         cmocka_unit_test(test_kill_ends_all_and_remove_takes_sub_groups_r14),
     };

@@ -238,6 +238,54 @@ static void test_spawn_dev_has_the_harmless_nodes(void **state) {
                "urandom\nzero\n1:3 666 0\n5:0 666 0\npts/ptmx\nok\n");
 }
 
+static void init_device(Orlop__SandboxDevice *d, char *target, unsigned minor) {
+    orlop__sandbox_device__init(d);
+    d->target = target;
+    d->major = 1;
+    d->minor = minor;
+    d->mode = 0640;
+    d->uid = 5;
+    d->gid = 6;
+}
+
+static void test_spawn_devices_are_nodes_of_its_own(void **state) {
+    (void) state;
+    need_rig();
+    struct rig_spec s;
+    char in_dev[] = "/dev/bus/other", elsewhere[] = "/opt/zero";
+    Orlop__SandboxDevice a, b, *list[] = {&a, &b};
+    init_device(&a, in_dev, 3);
+    init_device(&b, elsewhere, 5);
+    rig_spec_init(
+        &rig, &s,
+        SH("stat -c '%F %t:%T %a %u:%g' /dev/bus/other /opt/zero; ls -A /dev | grep orlop;"
+           "chmod 600 /dev/bus/other; stat -c %a /dev/bus/other /dev/null;"
+           "dd if=/opt/zero bs=4 count=1 2>/dev/null | wc -c"));
+    s.spec.devices = list;
+    s.spec.n_devices = array_len(list);
+    run(&s);
+    assert_int_equal(res.failed, 0);
+    assert_string_equal(res.out, "character special file 1:3 640 5:6\n"
+                                 "character special file 1:5 640 5:6\n600\n666\n4\n");
+}
+
+static void test_spawn_devices_on_kernel_places_are_refused(void **state) {
+    (void) state;
+    need_rig();
+    struct rig_spec s;
+    char target[] = "/link/meminfo";
+    Orlop__SandboxDevice d, *list[] = {&d};
+    init_device(&d, target, 3);
+    rig_spec_init(&rig, &s, SH("echo ran"));
+    assert_int_equal(symlinkat("/proc", s.fds[0], "link"), 0);
+    s.spec.devices = list;
+    s.spec.n_devices = 1;
+    rig_run(&rig, &s, &res);
+    rig_spec_fini(&s);
+    assert_int_equal(res.failed, -EPERM);
+    assert_string_equal(res.phase, "devices");
+}
+
 static void test_spawn_read_only_root_keeps_its_workdir(void **state) {
     (void) state;
     need_rig();
@@ -1034,6 +1082,8 @@ int main(void) {
         cmocka_unit_test(test_spawn_mounts_are_the_expected_ones),
         cmocka_unit_test(test_spawn_kernel_files_are_masked_r13),
         cmocka_unit_test(test_spawn_dev_has_the_harmless_nodes),
+        cmocka_unit_test(test_spawn_devices_are_nodes_of_its_own),
+        cmocka_unit_test(test_spawn_devices_on_kernel_places_are_refused),
         cmocka_unit_test(test_spawn_read_only_root_keeps_its_workdir),
         cmocka_unit_test(test_spawn_user_gets_ids_home_and_streams),
         cmocka_unit_test(test_spawn_programs_that_cannot_run_are_named),
