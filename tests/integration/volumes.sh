@@ -66,7 +66,7 @@ bad() { # SENTENCE VOLUME
 }
 bad "/etc/passwd is no directory in the container" vol:/etc/passwd
 bad "nothing may be mounted on /proc/sys" vol:/proc/sys
-bad "no absolute path" vol:/
+bad "is not an absolute path below /" vol:/
 orlop image rm busybox >/dev/null || fail "image rm"
 [ -z "$(ls "$ORLOP_STATE_DIR/images/layers" "$ORLOP_STATE_DIR/images/blobs/sha256" | grep -v ':$' | grep .)" ] || fail "image files are left"
 node_stop
