@@ -198,7 +198,7 @@ int anchor_stop(const struct paths *p, bool keep, uint32_t timeout_s) {
     return cli_fail(
         EXIT_FAILED,
         "orlop has ended, but its containers and networks have not: the agent could not "
-        "stop them, and %s/logs/agent.log says why",
+        "stop them, and %s/logs/agent.log says why; mend that, and run 'orlop dev --stop' again",
         p->run);
 }
 

@@ -101,16 +101,16 @@ wait_until 60 running 1 || fail "not back with the image imported again: $(orlop
 
 # the records of the keeper, while the container runs
 container() { pgrep -cx -f 'sleep 987654'; }
-keeper() { awk -v i=":$(stat -c %i "$R/keeper.lock") " 'index($0, i) {print $5; exit}' /proc/locks; }
 damaged_records() { # NAME COMMAND...: with the keeper dead
-    local old name=$1
-    old=$(keeper)
+    local name=$1 anchor old
+    anchor=$(holder anchor) old=$(holder keeper)
     shift
-    kill -STOP "$(awk -v i=":$(stat -c %i "$R/anchor.lock") " 'index($0, i) {print $5; exit}' /proc/locks)"
+    kill -STOP "$anchor"
     kill -9 "$old"
     "$@"
-    kill -CONT "$(awk -v i=":$(stat -c %i "$R/anchor.lock") " 'index($0, i) {print $5; exit}' /proc/locks)"
-    wait_until 30 sh -c "[ \"\$(awk -v i=':$(stat -c %i "$R/keeper.lock") ' 'index(\$0, i) {print \$5; exit}' /proc/locks)\" != $old ]"
+    kill -CONT "$anchor"
+    another() { local now; now=$(holder keeper) && [ -n "$now" ] && [ "$now" != "$old" ]; }
+    wait_until 30 another || fail "$name: no keeper came"
     wait_until 60 running 1 || fail "$name: $(orlop ps)"
 }
 damaged_records "a flipped bit in the start records" flip "$R/starts" 100

@@ -38,11 +38,6 @@ orlop up --wait >out 2>&1 || fail "up: $(cat out)"
 "$ORLOP_BUILD/cli/orlop" logs -f --no-log-prefix quiet >followed 2>followed.err &
 jobs+=($!)
 
-holder() {
-    local inode
-    inode=$(stat -c %i "$ORLOP_RUN_DIR/$1.lock") || return 1
-    awk -v i=":$inode " 'index($0, i) {print $5; exit}' /proc/locks
-}
 pss_kib() { awk '/^Pss:/ {print $2}' "/proc/$(holder "$1")/smaps_rollup"; }
 pss() { local r; for r in anchor keeper proxy agent scheduler; do printf '%s=%s ' $r "$(pss_kib $r)"; done; }
 # bounded WHEN: what README.md promises, KiB

@@ -26,11 +26,6 @@ wait_until 60 running || fail "not running: $(orlop ps)"
 pid_of() { orlop ps --format json | tr -d ' \n' | sed 's/},{/}\n{/g' | grep "\"$1\"" | sed -n 's/.*"pid":\([0-9]*\).*/\1/p'; }
 count=$(pid_of k-count-1)
 [ -n "$count" ] || fail "no pid"
-holder() { # pid that holds RUN/$1.lock
-    local inode
-    inode=$(stat -c %i "$ORLOP_RUN_DIR/$1.lock") || return 1
-    awk -v i=":$inode " 'index($0, i) {print $5; exit}' /proc/locks
-}
 answers() { orlop ps >/dev/null 2>&1; }
 for role in agent keeper proxy scheduler anchor keeper agent; do
     victim=$(holder $role)

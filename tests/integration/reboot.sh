@@ -36,9 +36,6 @@ running() { [ "$(orlop ps --format json | grep -c '"state": *"running"')" = "$1"
 order() { orlop exec -T first cat /log/order | tr '\n' ' ' | sed 's/ $//'; }
 
 # A power cut: every process at once, then what a boot would not bring back.
-holder() {
-    awk -v i=":$(stat -c %i "$ORLOP_RUN_DIR/$1.lock") " 'index($0, i) {print $5; exit}' /proc/locks
-}
 victims="$(for r in anchor keeper proxy scheduler agent; do holder $r; done)"
 # shellcheck disable=SC2086
 kill -STOP $victims # a keeper that sees its anchor die before it would start another

@@ -115,11 +115,6 @@ echo "$requests requests, $cycles cycles"
 [ $cycles -ge 2 ] || fail "only $cycles cycles"
 
 # Other hands. Connections that are open go through it all.
-holder() {
-    local inode
-    inode=$(stat -c %i "$ORLOP_RUN_DIR/$1.lock") || return 1
-    awk -v i=":$inode " 'index($0, i) {print $5; exit}' /proc/locks
-}
 next=flush disturbed=-100 cycles=0
 agent_back() { local now; now=$(holder agent) && [ -n "$now" ] && [ "$now" != "$agent" ] && nft list table inet orlop_hold; }
 disturb() {

@@ -32,6 +32,12 @@ export ASAN_OPTIONS=detect_leaks=1:handle_abort=1:$report UBSAN_OPTIONS=print_st
 orlop() { "$ORLOP_BUILD/cli/orlop" "$@"; }
 node_start() { orlop dev --detach || { node_logs; fail "orlop dev --detach"; }; }
 node_stop() { orlop dev --stop || fail "orlop dev --stop"; }
+# holder ROLE: the pid that holds RUN/ROLE.lock; nothing when nobody does
+holder() {
+    local inode
+    inode=$(stat -c %i "$ORLOP_RUN_DIR/$1.lock") || return 1
+    awk -v i=":$inode " 'index($0, i) {print $5; exit}' /proc/locks
+}
 node_logs() { tail -n 30 "$ORLOP_RUN_DIR"/logs/*.log 2>/dev/null; }
 
 import() { for i in "$@"; do orlop image import "$images/$i.tar" "$i" >/dev/null || fail "import $i"; done; }
