@@ -14,7 +14,7 @@
 #include "runtime/base/fd.h"
 #include "runtime/base/mem.h"
 
-enum { ANY = -1, RULE_INSNS_MAX = 9, HEAD_INSNS = 6 };
+enum { ANY = -1, RULE_INSNS_MAX = 7, HEAD_INSNS = 6 };
 
 /* Making any node is harmless, opening it is not. */
 static const struct cgroup_device rules[] = {
@@ -97,17 +97,18 @@ static int32_t access_bits(const char *access) {
     return bits;
 }
 
+/* Rules add up, as they do on v1: each takes what it gives off what was asked for, and when nothing
+ * is left all of it is allowed. */
 static void emit_rule(struct program *p, const struct cgroup_device *r) {
     uint32_t first = p->n;
-    int32_t denied = 7 & ~access_bits(r->access);
+    int32_t rest = 7 & ~access_bits(r->access);
     if (r->type != 'a')
         emit_unless(p, R_TYPE, r->type == 'c' ? BPF_DEVCG_DEV_CHAR : BPF_DEVCG_DEV_BLOCK);
     if (r->major != ANY) emit_unless(p, R_MAJOR, r->major);
     if (r->minor != ANY) emit_unless(p, R_MINOR, r->minor);
-    if (denied) { /* asked for more than this rule gives? */
-        emit(p, BPF_ALU | BPF_MOV | BPF_X, R0, R_ACCESS, 0, 0);
-        emit(p, BPF_ALU | BPF_AND | BPF_K, R0, 0, 0, denied);
-        emit_unless(p, R0, 0);
+    if (rest) {
+        emit(p, BPF_ALU | BPF_AND | BPF_K, R_ACCESS, 0, 0, rest);
+        emit_unless(p, R_ACCESS, 0);
     }
     emit_return(p, 1);
     for (uint32_t i = first; i < p->n; i++)

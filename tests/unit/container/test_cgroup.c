@@ -295,6 +295,65 @@ static void test_devices_bpf_program_loads_and_attaches(void **state) {
     drop("bpf");
 }
 
+static int open_kmsg_for_both(void) {
+    char path[64];
+    snprintf(path, sizeof path, "/dev/shm/orlop-test-node-%d", (int) getpid());
+    if (mknod(path, S_IFCHR | 0600, makedev(1, 11)) < 0) return 10;
+    auto_fd int fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    int e = fd < 0 ? errno : 0;
+    (void) unlink(path);
+    return e;
+}
+
+/* Exit code of an attempt to open 1:11 for reading and writing in a group with these rules. */
+static int open_with(const struct cgroup_device *rules, size_t n) {
+    struct cgroup_limits l = {.devices = rules, .n_devices = n};
+    make("sum", &l);
+    if (cgroup__v1_with(cgroup__forest(), "devices") && cgroup__forest()->has_v2) {
+        auto_fd int dir = cgroup_open_v2(parent, "sum"); /* here, too: both must allow */
+        struct err e = {.code = 0};
+        assert_int_equal(cgroup__bpf_devices(dir, rules, n, &e), 0);
+    }
+    int status = status_of(inside("sum", open_kmsg_for_both));
+    drop("sum");
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void test_devices_rules_add_up(void **state) {
+    (void) state;
+    need_cgroups();
+    static const struct cgroup_device all = {'c', 1, 11, "rw"},
+                                      parts[] = {{'c', 1, 11, "r"},
+                                                 {'c', 10, 229, "rwm"},
+                                                 {'c', 1, 11, "w"}},
+                                      other[] = {{'c', 1, 11, "r"}, {'c', 1, 12, "w"}};
+    if (open_with(&all, 1) == EACCES) {
+        print_message("skipped: /dev/shm is nodev here\n");
+        skip();
+    }
+    assert_int_equal(open_with(&all, 1), 0);
+    assert_int_equal(open_with(parts, array_len(parts)), 0);
+    assert_int_equal(open_with(parts, 2), EPERM);
+    assert_int_equal(open_with(other, array_len(other)), EPERM);
+}
+
+/* As many as a service may have. Each gives a part only, so the kernel's check of the program follows
+ * every way through it. */
+static void test_devices_as_many_as_there_may_be(void **state) {
+    (void) state;
+    need_cgroups();
+    struct cgroup_device many[CGROUP_DEVICES_MAX];
+    for (int i = 0; i < CGROUP_DEVICES_MAX; i++)
+        many[i] =
+            (struct cgroup_device){i % 2 ? 'c' : 'a', 2 + i % 3, i % 5 ? i : -1, &"rwm"[i % 3]};
+    many[0] = (struct cgroup_device){'c', 1, 11, "r"};
+    many[CGROUP_DEVICES_MAX - 1] = (struct cgroup_device){'c', 1, 11, "w"};
+    int code = open_with(many, array_len(many));
+    assert_true(code == 0 || code == EACCES); /* of a nodev /dev/shm */
+    assert_int_equal(open_with(many, array_len(many) - 1), code ? EACCES : EPERM);
+}
+
 static int fork_and_wait(void) {
     for (int i = 0; i < 5; i++)
         if (fork() == 0) return wait_for_ever();
@@ -344,6 +403,8 @@ int main(void) {
         cmocka_unit_test(test_devices_only_the_harmless_ones_open),
         cmocka_unit_test(test_devices_rule_for_both_kinds_is_no_more_than_it_says),
         cmocka_unit_test(test_devices_bpf_program_loads_and_attaches),
+        cmocka_unit_test(test_devices_rules_add_up),
+        cmocka_unit_test(test_devices_as_many_as_there_may_be),
         cmocka_unit_test(test_kill_ends_all_and_remove_takes_sub_groups_r14),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
