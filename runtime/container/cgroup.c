@@ -85,12 +85,18 @@ int cgroup_read_usage(const char *parent, const char *name, struct cgroup_usage 
     return r;
 }
 
+void cgroup_thaw(const char *parent, const char *name) {
+    const struct cgroup_id id = {cgroup__forest(), parent, name};
+    if (check(&id, NULL) == 0 && has_v1(id.forest)) cgroup__v1_thaw(&id);
+}
+
 int cgroup_kill(const char *parent, const char *name, struct err *err) {
     const struct cgroup_id id = {cgroup__forest(), parent, name};
     int r = check(&id, err);
     if (r < 0) return r;
+    if (has_v1(id.forest)) cgroup__v1_thaw(&id); /* or v2 would wait for them in vain */
     r = id.forest->has_v2 ? cgroup__v2_ops.kill(&id, err) : -EOPNOTSUPP;
-    /* v1 after v2 as well: it thaws, and a process may have left one of the hierarchies. */
+    /* v1 after v2 as well: a process may have left one of the hierarchies. */
     if (has_v1(id.forest)) r = cgroup__v1_ops.kill(&id, err);
     return r < 0 ? err_wrap(err, r, "kill all in cgroup %s", name) : 0;
 }

@@ -54,6 +54,9 @@ must_use int cgroup_make(const char *parent, const char *name, const struct cgro
                          struct err *err);
 must_use int cgroup_read_usage(const char *parent, const char *name, struct cgroup_usage *ret);
 
+/* After a SIGKILL: a process that a v1 freezer holds dies only when it is let go. */
+void cgroup_thaw(const char *parent, const char *name);
+
 /* Kill all in it (v2: cgroup.kill; v1: until none is left). */
 must_use int cgroup_kill(const char *parent, const char *name, struct err *err);
 

@@ -43,6 +43,8 @@ must_use int cgroup__each_process(int dir, void (*each)(pid_t pid, void *arg), v
 /* Wait a moment for the kernel; false = the deadline has passed. */
 bool cgroup__pause(int64_t deadline_mono_ms);
 
+void cgroup__v1_thaw(const struct cgroup_id *id);
+
 /* cgroup_devices.c */
 must_use int cgroup__v1_devices(int dir, const struct cgroup_device *more, size_t n,
                                 struct err *err);

@@ -190,11 +190,15 @@ static int kill_in(int dir, int64_t deadline) {
     }
 }
 
-/* A frozen process does not die before it is thawed; no new ones are forked while the loop runs. */
-static int v1_kill(const struct cgroup_id *id, struct err *err) {
-    int64_t deadline = clock_mono_ms() + KILL_PATIENCE_MS;
+void cgroup__v1_thaw(const struct cgroup_id *id) {
     auto_fd int freezer = open_with(id, "freezer");
     if (freezer >= 0) cgroup__try_write(freezer, "freezer.state", "THAWED");
+}
+
+/* No new ones are forked while the loop runs. */
+static int v1_kill(const struct cgroup_id *id, struct err *err) {
+    int64_t deadline = clock_mono_ms() + KILL_PATIENCE_MS;
+    cgroup__v1_thaw(id);
     auto_fd int pids = open_with(id, "pids");
     if (pids >= 0) cgroup__try_write(pids, "pids.max", "0");
     for (size_t i = 0; i < id->forest->n_v1; i++) {

@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -19,6 +20,7 @@
 #include "runtime/base/log.h"
 #include "runtime/base/mem.h"
 #include "runtime/base/sys.h"
+#include "runtime/container/cgroup.h"
 
 enum { UNREAPED_MAX_MS = 10000, UNRECORDED_MAX_MS = 500 };
 
@@ -199,7 +201,10 @@ void keeper__await_turn(struct keeper *k) {
 
 static int send(const struct attempt *a, int signal) {
     int pidfd = pidfd_of(a); /* -1: it has ended, its record is awaited */
-    return pidfd < 0 ? -ESRCH : sys_pidfd_send_signal(pidfd, signal);
+    int r = pidfd < 0 ? -ESRCH : sys_pidfd_send_signal(pidfd, signal);
+    if (r == 0 && signal == SIGKILL && *a->start.cgroup)
+        cgroup_thaw(a->task->keeper->paths.cgroup, a->start.cgroup);
+    return r;
 }
 
 static void kill_attempt(const struct attempt *a) {
