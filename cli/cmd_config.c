@@ -8,17 +8,20 @@
 
 #include "args.h"
 #include "project.h"
+#include "render.h"
 #include "runtime/base/mem.h"
 
 static const struct usage usage = {
-    .line = "config [OPTIONS]",
+    .line = "config [OPTIONS] [SERVICE...]",
     .summary =
-        "Check a Compose file and print what it means: merged, interpolated, defaults filled in.",
+        "Check a Compose file and print what it means: merged, interpolated, defaults filled in.\n"
+        "Of the services named, and of what they depend on; without names of all.",
+    .max = -1,
 };
 
 struct config {
-    bool services, images, volumes, networks, profiles, quiet, schema;
-    const char *format, *hash;
+    bool services, images, volumes, networks, profiles, quiet, schema, environment;
+    const char *format, *hash, *output;
 };
 
 /* The canonical JSON as a tree; NULL after a failure. */
@@ -99,6 +102,48 @@ static int print_hashes(json_t *tree, const char *list) {
     return r;
 }
 
+static json_t *text_or_null(const char *s) {
+    return s ? json_string(s) : json_null();
+}
+
+static int print_variables_json(const struct compose_variable *v, size_t n) {
+    json_t *list = need(json_object());
+    for (size_t i = 0; i < n; i++) {
+        json_t *o = need(json_object());
+        json_object_set_new(o, "name", json_string(v[i].name));
+        json_object_set_new(o, "required", json_boolean(v[i].required));
+        json_object_set_new(o, "default", text_or_null(v[i].fallback));
+        json_object_set_new(o, "alternate", text_or_null(v[i].alternate));
+        json_object_set_new(list, v[i].name, o);
+    }
+    return render_json(list);
+}
+
+static int print_variables(const struct config *c, const struct compose_project *p) {
+    static const char *const head[] = {"NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE"};
+    const struct compose_variable *v;
+    size_t n = compose_variables(p, &v);
+    struct table_out t;
+    if (c->format && str_eq(c->format, "json")) return print_variables_json(v, n);
+    table_begin(&t, head, array_len(head));
+    for (size_t i = 0; i < n; i++) {
+        table_cell(&t, "%s", v[i].name);
+        table_cell(&t, "%s", v[i].required ? "true" : "false");
+        table_cell(&t, "%s", v[i].fallback ? v[i].fallback : "");
+        table_cell(&t, "%s", v[i].alternate ? v[i].alternate : "");
+    }
+    table_print(&t);
+    return EXIT_OK;
+}
+
+static int print_environment(const struct compose_project *p) {
+    struct strv list = {0};
+    int r = compose_environment(p, &list);
+    for (size_t i = 0; i < list.n && !r; i++) puts(list.v[i]);
+    strv_fini(&list);
+    return r < 0 ? cli_fail(EXIT_FAILED, "cannot print it: %s", err_text(r)) : EXIT_OK;
+}
+
 static int print_parts(const struct config *c, const struct compose_project *p) {
     int r = EXIT_OK;
     json_t *tree = tree_of(p);
@@ -117,8 +162,11 @@ static bool wants_parts(const struct config *c) {
     return c->services || c->images || c->volumes || c->networks || c->profiles || c->hash;
 }
 
-static int print(const struct config *c, const struct compose_project *p) {
+static int print(const struct config *c, const struct compose_options *o,
+                 const struct compose_project *p) {
     if (c->quiet) return EXIT_OK;
+    if (o->variables) return print_variables(c, p);
+    if (c->environment) return print_environment(p);
     if (wants_parts(c)) return print_parts(c, p);
     bool json = c->format && str_eq(c->format, "json");
     int r = json ? compose_print_json(p, stdout) : compose_print_yaml(p, stdout);
@@ -129,12 +177,43 @@ static int print(const struct config *c, const struct compose_project *p) {
  * version does. */
 static void foresee(const struct config *c, const struct compose_options *o,
                     struct compose_project *p) {
-    if (o->no_consistency || o->no_interpolate || wants_parts(c)) return;
+    if (o->no_consistency || o->no_interpolate || o->variables) return;
+    if (wants_parts(c) || c->environment) return;
     size_t n = compose_foresee(p);
     compose_print_issues(p, stderr);
     if (n)
         fprintf(stderr, "orlop: 'orlop up' will refuse this: %zu %s\n", n,
                 n == 1 ? "finding" : "findings");
+}
+
+/* Nothing is opened before there is something to write. */
+static int print_to(const struct config *c, const struct compose_options *o,
+                    const struct compose_project *p) {
+    if (c->output && !freopen(c->output, "we", stdout))
+        return cli_fail(EXIT_FAILED, "cannot write %s: %s", c->output, err_text(-errno));
+    int r = print(c, o, p);
+    if (c->output && (ferror(stdout) || fflush(stdout) != 0))
+        return cli_fail(EXIT_FAILED, "cannot write %s: %s", c->output, err_text(-errno));
+    return r;
+}
+
+static int run(struct cli *cli, const struct config *c, const struct compose_options *o,
+               const struct args *args) {
+    struct compose_project *p = NULL;
+    const char *missing = NULL;
+    int r = project_load(cli, o, &p);
+    if (r) return r;
+    if (args->n && !o->variables) r = compose_select(p, args->operands, (size_t) args->n, &missing);
+    if (missing) {
+        r = cli_fail(EXIT_NOT_FOUND, "there is no service '%s'", missing);
+    } else if (r < 0) {
+        r = cli_fail(EXIT_MANIFEST, "cannot select services: %s", err_text(r));
+    } else {
+        foresee(c, o, p);
+        r = print_to(c, o, p);
+    }
+    compose_project_free(p);
+    return r;
 }
 
 int cmd_config(struct cli *cli, int argc, char **argv) {
@@ -151,6 +230,11 @@ int cmd_config(struct cli *cli, int argc, char **argv) {
         {0, "profiles", NULL, OPT_FLAG, &c.profiles, "only the names of profiles"},
         {0, "hash", "SERVICES", OPT_TEXT, &c.hash,
          "a digest of each service's own part: names with commas between, or '*'"},
+        {0, "variables", NULL, OPT_FLAG, &extra.variables,
+         "the variables that the files ask for, with their defaults"},
+        {0, "environment", NULL, OPT_FLAG, &c.environment,
+         "what variables are looked up in: the environment and the env files"},
+        {'o', "output", "FILE", OPT_TEXT, &c.output, "write to FILE instead"},
         {0, "schema", NULL, OPT_FLAG, &c.schema, "a JSON schema of what is accepted, for editors"},
         {0, "no-interpolate", NULL, OPT_FLAG, &extra.no_interpolate,
          "leave $VARIABLES as they are"},
@@ -164,18 +248,16 @@ int cmd_config(struct cli *cli, int argc, char **argv) {
     };
     int r = args_parse(cli, &usage, opts, true, argc, argv, &args);
     if (r) return args_exit(r);
-    mem_free(args.operands);
-    if (c.format && !str_eq(c.format, "yaml") && !str_eq(c.format, "json"))
-        return args_wrong(&usage, "--format: '%s' is neither 'yaml' nor 'json'", c.format);
-    if (c.schema) {
+    for (int i = 0; i < args.n; i++) ensure(strv_add(&extra.services, args.operands[i]) == 0);
+    if (c.format && !str_eq(c.format, "yaml") && !str_eq(c.format, "json")) {
+        r = args_wrong(&usage, "--format: '%s' is neither 'yaml' nor 'json'", c.format);
+    } else if (c.schema) {
         r = compose_print_schema(stdout);
-        return r < 0 ? cli_fail(EXIT_FAILED, "cannot print it: %s", err_text(r)) : EXIT_OK;
+        if (r < 0) r = cli_fail(EXIT_FAILED, "cannot print it: %s", err_text(r));
+    } else {
+        r = run(cli, &c, &extra, &args);
     }
-    struct compose_project *p = NULL;
-    r = project_load(cli, &extra, &p);
-    if (r) return r;
-    foresee(&c, &extra, p);
-    r = print(&c, p);
-    compose_project_free(p);
+    strv_fini(&extra.services);
+    mem_free(args.operands);
     return r;
 }

@@ -23,7 +23,7 @@ static const struct usage usage = {
         "Deploy the app of a Compose file: what changed is replaced, what has failed is tried "
         "again,\n"
         "the rest is left alone. Waits until every service is ready, or says why one cannot be.\n"
-        "^C ends the waiting, not the app.",
+        "^C ends the waiting, not the app. Of services named, profiles are active by that.",
     .max = -1,
 };
 
@@ -203,6 +203,7 @@ int cmd_up(struct cli *cli, int argc, char **argv) {
     int r = args_parse(cli, &usage, opts, true, argc, argv, &args);
     if (r) return args_exit(r);
     if (up.wait) up.detach = false;
+    for (int i = 0; i < args.n; i++) ensure(strv_add(&extra.services, args.operands[i]) == 0);
     struct compose_project *p = NULL;
     struct arena a;
     arena_init(&a, CLIENT_ARENA_MAX);
@@ -211,6 +212,7 @@ int cmd_up(struct cli *cli, int argc, char **argv) {
     arena_fini(&a);
     compose_project_free(p);
     strv_fini(&up.scale);
+    strv_fini(&extra.services);
     mem_free(args.operands);
     return r;
 }

@@ -135,7 +135,9 @@ struct compose_project {
     struct cf_node *environ; /* the process's environment */
     struct cf_env env;       /* COMPOSE_PROJECT_NAME, the environment, the env files */
     struct cf_env env_os, env_dot;
-    struct cf_node *inactive; /* services whose profiles are not active */
+    struct cf_node *inactive;  /* services whose profiles are not active */
+    struct cf_node *variables; /* name -> struct compose_variable as a mapping; options.variables */
+    const struct compose_variable *variable_list;
     struct cf_node *extended; /* files read by extends: path -> their services */
     struct cf_node *model;    /* canonical */
 };
@@ -254,6 +256,8 @@ const struct cf_env *cf_env_append(struct compose_project *c, const struct cf_en
 const char *cf_interpolate(struct compose_project *c, const char *s, const struct cf_env *env,
                            const struct cf_node *at);
 void cf_interpolate_tree(struct compose_project *c, struct cf_node *n, const struct cf_env *env);
+/* Note in c->variables what the strings of N ask for. */
+void cf_note_variables(struct compose_project *c, const struct cf_node *n);
 
 /* dotenv.c: add what FILE says to VARS. ENV is looked at first in ${...}, and for a bare KEY.
  * False after an issue. RAW: values verbatim. */

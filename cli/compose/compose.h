@@ -22,11 +22,20 @@ struct compose_options {
                           with their override */
     struct strv env_files;    /* --env-file; empty: .env in the project directory */
     struct strv profiles;     /* --profile, COMPOSE_PROFILES; "*" = all */
+    struct strv services;     /* named by the user: their profiles are active */
     const char *project_name; /* -p, COMPOSE_PROJECT_NAME; NULL = from the file or the directory */
     const char *project_directory; /* NULL = of the first file */
     char *const *environ;          /* "K=V", NULL at the end */
     bool no_interpolate, no_path_resolution, no_env_resolution, no_consistency;
     bool permissive; /* list refused keys as warnings and go on */
+    bool variables;  /* only read the files and note which variables they ask for */
+};
+
+/* One ${...} that the files ask for; of several about the same name the first that says more. */
+struct compose_variable {
+    const char *name;
+    const char *fallback, *alternate; /* ${NAME:-fallback}, ${NAME:+alternate}; NULL: none */
+    bool required;                    /* ${NAME:?} */
 };
 
 /* One finding. The text is a sentence; LINE 0 = the file as a whole. */
@@ -55,6 +64,14 @@ must_use int compose_print_json(const struct compose_project *p, FILE *out);
 must_use int compose_print_yaml(const struct compose_project *p, FILE *out);
 /* Every profile that a service of the files has, active or not, sorted. */
 must_use int compose_profiles(const struct compose_project *p, struct strv *ret);
+/* Leave in the model the N services of NAMES, what they depend on and what all these use. -ENOENT
+ * with *ret_missing: there is no such service. */
+must_use int compose_select(struct compose_project *p, char *const *names, size_t n,
+                            const char **ret_missing);
+/* With options.variables: sorted by name. */
+size_t compose_variables(const struct compose_project *p, const struct compose_variable **ret);
+/* What ${...} is looked up in, "NAME=VALUE", sorted. */
+must_use int compose_environment(const struct compose_project *p, struct strv *ret);
 /* What would become of it: issues of the manifest are warnings here. How many of them would be
  * errors to compose_to_manifest(). */
 size_t compose_foresee(struct compose_project *p);

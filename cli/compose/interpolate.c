@@ -13,6 +13,7 @@ struct interp {
     const struct cf_env *env;
     const struct cf_node *at;
     unsigned depth;
+    bool note; /* only note which names are asked for: c->variables */
 };
 
 static bool expand(struct interp *x, const char *s, size_t n, struct cf_text *out);
@@ -67,6 +68,16 @@ static bool word(struct interp *x, const char *s, size_t n, const char **ret) {
     return good;
 }
 
+/* WORD, LEN bytes, stands behind the operator OP. */
+static void note(struct interp *x, const char *name, char op, const char *word, size_t len) {
+    struct compose_project *c = x->c;
+    struct cf_node *v = cf_get(c->variables, name);
+    if (!v) cf_put(c, c->variables, name, v = cf_new(c, CF_MAP, NULL));
+    const char *key = op == '-' ? "fallback" : op == '+' ? "alternate" : NULL;
+    if (op == '?') cf_put(c, v, "required", cf_new_bool(c, true, NULL));
+    if (key && !cf_get(v, key)) cf_put(c, v, key, cf_new_str(c, cf_strndup(c, word, len), NULL));
+}
+
 static bool missing(struct interp *x, const char *name, const char *message) {
     cf_issue(x->c, x->at, "interpolation-required", "required variable %s is missing a value%s%s",
              name, *message ? ": " : "", message);
@@ -87,9 +98,12 @@ static bool braced(struct interp *x, const char *s, size_t n, struct cf_text *ou
         if ((op != '-' && op != '+' && op != '?') || memchr(s + at, '\n', n - at))
             return invalid(x, s - 2, n + 3);
         bool set = value && !(empty_is_unset && !*value);
+        if (x->note) note(x, name, op, s + at + 1, n - at - 1);
         if (!word(x, s + at + 1, n - at - 1, &w)) return false;
-        if (op == '?' && !set) return missing(x, name, w);
+        if (op == '?' && !set && !x->note) return missing(x, name, w);
         if (op == '+' ? set : op == '-' && !set) value = w;
+    } else if (x->note) {
+        note(x, name, 0, "", 0);
     }
     if (value) cf_text_add(x->c, out, value, strlen(value));
     return true;
@@ -109,7 +123,8 @@ static bool dollar(struct interp *x, const char *s, size_t n, struct cf_text *ou
     } else {
         size_t len = name_length(s + 1, n - 1);
         if (len) {
-            const char *v = cf_env_get(x->env, cf_strndup(x->c, s + 1, len));
+            const char *name = cf_strndup(x->c, s + 1, len), *v = cf_env_get(x->env, name);
+            if (x->note) note(x, name, 0, "", 0);
             if (v) cf_text_add(x->c, out, v, strlen(v));
             *ret_used = 1 + len;
             return true;
@@ -157,6 +172,22 @@ void cf_interpolate_tree(struct compose_project *c, struct cf_node *n, const str
     for (uint32_t i = 0; n->kind == CF_SEQ && i < n->n; i++) {
         size_t mark = cf_enter_item(c, i);
         cf_interpolate_tree(c, n->items[i], env);
+        cf_leave(c, mark);
+    }
+}
+
+void cf_note_variables(struct compose_project *c, const struct cf_node *n) {
+    struct interp x = {.c = c, .at = n, .note = true};
+    struct cf_text out = {0};
+    if (n->kind == CF_STR) (void) expand(&x, n->s, strlen(n->s), &out); /* issues are counted */
+    for (uint32_t i = 0; n->kind == CF_MAP && i < n->n; i++) {
+        size_t mark = cf_enter(c, n->entries[i].key);
+        cf_note_variables(c, n->entries[i].value);
+        cf_leave(c, mark);
+    }
+    for (uint32_t i = 0; n->kind == CF_SEQ && i < n->n; i++) {
+        size_t mark = cf_enter_item(c, i);
+        cf_note_variables(c, n->items[i]);
         cf_leave(c, mark);
     }
 }

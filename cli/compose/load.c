@@ -22,7 +22,10 @@ struct cf_node *cf_load_documents(struct compose_project *c, const char *path, c
 }
 
 void cf_interpolate_document(struct compose_project *c, struct cf_node *d) {
-    if (!c->options->no_interpolate) cf_interpolate_tree(c, d, cf_file(c, d->file)->env);
+    if (c->options->variables)
+        cf_note_variables(c, d);
+    else if (!c->options->no_interpolate)
+        cf_interpolate_tree(c, d, cf_file(c, d->file)->env);
 }
 
 /* One document onto the model so far. */
@@ -102,8 +105,10 @@ static struct cf_node *load_raw(struct compose_project *c) {
 
 static void load(struct compose_project *c, void *arg) {
     (void) arg;
+    if (c->options->variables) c->variables = cf_new(c, CF_MAP, NULL);
     struct cf_node *raw = load_raw(c);
-    if (!raw) return;
+    if (c->variables) cf_list_variables(c);
+    if (!raw || c->variables) return;
     if (c->n_errors) cf_drop_bad(raw);
     warn_obsolete(c, raw);
     if (!cf_get(raw, "services")) cf_put(c, raw, "services", cf_new(c, CF_MAP, raw));

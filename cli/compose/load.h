@@ -25,6 +25,7 @@ struct cf_source {
 struct cf_node *cf_load_source(struct compose_project *c, struct cf_source *s);
 /* DOCUMENT with variables replaced; its file's env is what they mean. */
 void cf_interpolate_document(struct compose_project *c, struct cf_node *document);
+void cf_list_variables(struct compose_project *c);
 /* Read one file: its documents. NULL after an issue. */
 struct cf_node *cf_load_documents(struct compose_project *c, const char *path, const char *base,
                                   const struct cf_env *env, const struct cf_node *at);
@@ -53,5 +54,8 @@ void cf_validate_parts(struct compose_project *c, const struct cf_node *model); 
 void cf_validate(struct compose_project *c, const struct cf_node *model); /* of complete projects */
 void cf_resolve_env(struct compose_project *c, struct cf_node *model);
 void cf_resolve_paths(struct compose_project *c, struct cf_node *model);
+
+/* select.c: does a service use KEY of SECTION (networks, volumes, secrets, configs)? */
+bool cf_is_used(const struct cf_node *model, const char *section, const char *key);
 
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The manifest as a whole, and where in the files a part of it stands. */
 #include "manifest.h"
+#include "load.h"
 
 #include <errno.h>
 #include <string.h>
@@ -76,25 +77,6 @@ uint32_t cf_m_mode(struct cf_manifest *m, const struct cf_node *map) {
 
 /* ---- networks and volumes: those that a service uses ---- */
 
-static bool service_uses(const struct cf_node *service, const char *section, const char *key) {
-    const struct cf_node *uses = cf_get(service, section);
-    if (str_eq(section, "networks")) return cf_get(uses, key);
-    for (uint32_t i = 0; uses && i < uses->n; i++) {
-        const char *source = cf_get_str(uses->items[i], "source"),
-                   *type = cf_get_str(uses->items[i], "type");
-        bool named = !str_eq(section, "volumes") || (type && str_eq(type, "volume"));
-        if (named && source && str_eq(source, key)) return true;
-    }
-    return false;
-}
-
-static bool used(const struct cf_manifest *m, const char *section, const char *key) {
-    const struct cf_node *services = cf_get(m->model, "services");
-    for (uint32_t i = 0; i < services->n; i++)
-        if (service_uses(services->entries[i].value, section, key)) return true;
-    return false;
-}
-
 static bool v6(const struct cf_node *config) {
     const char *subnet = cf_get_str(config, "subnet");
     return subnet && strchr(subnet, ':');
@@ -149,7 +131,7 @@ static void each_used(struct cf_manifest *m, const char *section,
                                   const struct cf_node *n)) {
     const struct cf_node *map = cf_get(m->model, section);
     for (uint32_t i = 0; map && i < map->n; i++) {
-        if (!used(m, section, map->entries[i].key)) continue;
+        if (!cf_is_used(m->model, section, map->entries[i].key)) continue;
         add(m, map->entries[i].key, map->entries[i].value);
     }
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "load.h"
 #include "manifest.h"
 #include "runtime/base/fd.h"
 
@@ -67,24 +68,12 @@ static Orlop__Content *make(struct cf_manifest *m, const char *name, const struc
     return o;
 }
 
-static bool used(const struct cf_manifest *m, const char *section, const char *name) {
-    const struct cf_node *services = cf_get(m->model, "services");
-    for (uint32_t i = 0; i < services->n; i++) {
-        const struct cf_node *uses = cf_get(services->entries[i].value, section);
-        for (uint32_t k = 0; uses && k < uses->n; k++) {
-            const char *source = cf_get_str(uses->items[k], "source");
-            if (source && str_eq(source, name)) return true;
-        }
-    }
-    return false;
-}
-
 void cf_m_contents(struct cf_manifest *m) {
     static const char *const sections[] = {"secrets", "configs"};
     for (size_t s = 0; s < array_len(sections); s++) {
         const struct cf_node *map = cf_get(m->model, sections[s]);
         for (uint32_t i = 0; map && i < map->n; i++) {
-            if (!used(m, sections[s], map->entries[i].key)) continue;
+            if (!cf_is_used(m->model, sections[s], map->entries[i].key)) continue;
             Orlop__Content *o = make(m, map->entries[i].key, map->entries[i].value);
             if (s == 0)
                 CF_M_ADD(m, m->app->secrets, m->app->n_secrets, o);

@@ -21,13 +21,27 @@ static bool active_by_environment(struct compose_project *c, const char *profile
     return false;
 }
 
-static bool is_active(struct compose_project *c, const struct cf_node *service) {
+/* Who names a service wants its profiles, too. */
+static bool active_by_name(struct compose_project *c, const struct cf_node *services,
+                           const char *profile) {
+    const struct strv *named = &c->options->services;
+    for (size_t i = 0; i < named->n; i++) {
+        const struct cf_node *list = cf_get(cf_get(services, named->v[i]), "profiles");
+        for (uint32_t k = 0; list && k < list->n; k++)
+            if (str_eq(list->items[k]->s, profile)) return true;
+    }
+    return false;
+}
+
+static bool is_active(struct compose_project *c, const struct cf_node *services,
+                      const struct cf_node *service) {
     const struct cf_node *profiles = cf_get(service, "profiles");
     const struct strv *wanted = &c->options->profiles;
     if (!profiles || strv_has(wanted, "*")) return true;
     for (uint32_t i = 0; i < profiles->n; i++) {
         const char *p = profiles->items[i]->s;
         if (strv_has(wanted, p) || (!wanted->n && active_by_environment(c, p))) return true;
+        if (active_by_name(c, services, p)) return true;
     }
     return false;
 }
@@ -68,7 +82,7 @@ void cf_apply_profiles(struct compose_project *c, struct cf_node *model) {
     c->inactive = cf_new(c, CF_MAP, services);
     for (uint32_t i = 0; i < services->n; i++) {
         struct cf_node *s = services->entries[i].value;
-        cf_put(c, is_active(c, s) ? active : c->inactive, services->entries[i].key, s);
+        cf_put(c, is_active(c, services, s) ? active : c->inactive, services->entries[i].key, s);
     }
     for (uint32_t i = 0; i < active->n; i++) drop_optional(active->entries[i].value, c->inactive);
     cf_put(c, model, "services", active);

@@ -35,6 +35,7 @@ services:
     container_name: my-box
     labels: {tier: back}
     deploy: {mode: global, labels: ["team=a"], placement: {constraints: ["node.role == manager", "node.labels.gpu != true"]}}
+  tool: {<<: *box, profiles: [tools]}
   job: {image: busybox, command: ["sh", "-c", "echo done"], deploy: {mode: replicated-job, replicas: 2}}
 YAML
 orlop up -d >/dev/null 2>"$test_dir/up" || fail "up: $(cat "$test_dir/up")"
@@ -95,6 +96,12 @@ expect_code 1 orlop scale named=2
 expect_match "a global service has no number" "global" "$out"
 both() { [ "$(orlop ps -a job | grep -c 'Exited (0)')" = 2 ]; }
 wait_until 30 both || fail "job: $(orlop ps -a job)"
+
+# Who is named runs, whatever its profiles; the others stay as they are.
+expect "a service of a profile" "" "$(orlop ps -q tool 2>/dev/null)"
+expect_code 0 orlop up tool
+running tool || fail "tool: $(orlop why tool)"
+running plain || fail "plain beside tool: $(orlop why plain)"
 
 cat >nowhere.yaml <<'YAML'
 name: nowhere

@@ -76,6 +76,12 @@ static void test_parts_are_one_name_a_line(void **state) {
         {"--profiles", "all\ndebug\n"},
         {"--profile debug --profiles", "all\ndebug\n"},
         {"--quiet --services", ""},
+        {"--services web", "api\nweb\n"},
+        {"--services api", "api\n"},
+        {"--networks api", "back\nfront\n"},
+        {"--volumes api", "data\n"},
+        {"--services shell", "shell\n"},
+        {"--no-interpolate --images shell api", "${API:-api}\nshop-shell\n"},
     };
     struct said s;
     for (size_t i = 0; i < array_len(t); i++) {
@@ -114,10 +120,79 @@ static void test_what_up_would_refuse_is_told(void **state) {
     assert_string_equal(s.err, "");
 }
 
+static void test_variables_are_those_that_the_files_ask_for(void **state) {
+    (void) state;
+    struct said s;
+    char name[] = "/tmp/config-variables-XXXXXX", line[100];
+    static const char text[] = "services:\n  a:\n    image: ${IMG:?which}\n"
+                               "    user: $WHO\n    hostname: ${A:+b}${C-${D:-e}}$$F\n"
+                               "    ports: [\"${PORT}:80\"]\n";
+    int fd = mkostemp(name, O_CLOEXEC);
+    assert_int_equal(write(fd, text, sizeof text - 1), sizeof text - 1);
+    close(fd);
+    snprintf(line, sizeof line, "--variables -f %s", name);
+    config(line, &s);
+    unlink(name);
+    assert_int_equal(s.code, 0);
+    assert_string_equal(s.out, "NAME   REQUIRED   DEFAULT VALUE   ALTERNATE VALUE\n"
+                               "A      false                      b\n"
+                               "API    false      api             \n"
+                               "C      false      ${D:-e}         \n"
+                               "D      false      e               \n"
+                               "IMG    true                       \n"
+                               "PORT   false                      \n"
+                               "TAG    false      1               \n"
+                               "WHO    false                      \n");
+    config("--variables --format json", &s);
+    assert_non_null(strstr(s.out, "\"default\": \"api\""));
+}
+
+static void test_environment_is_what_variables_are_looked_up_in(void **state) {
+    (void) state;
+    struct said s;
+    char *const own[] = {(char *) (uintptr_t) "TAG=7", (char *) (uintptr_t) "A=1", NULL};
+    char **before = environ;
+    char name[] = "/tmp/config-environment-XXXXXX", line[100];
+    int fd = mkostemp(name, O_CLOEXEC);
+    assert_int_equal(write(fd, "TAG=8\nB=2\n", 10), 10);
+    close(fd);
+    snprintf(line, sizeof line, "--environment --env-file %s", name);
+    environ = (char **) (uintptr_t) own;
+    config(line, &s);
+    environ = before;
+    unlink(name);
+    assert_string_equal(s.out, "A=1\nB=2\nCOMPOSE_PROJECT_NAME=shop\nTAG=7\n");
+}
+
+static void test_output_goes_into_a_file_once_it_is_right(void **state) {
+    (void) state;
+    struct said s;
+    char name[] = "/tmp/config-output-XXXXXX", line[100], text[100] = "";
+    int fd = mkostemp(name, O_CLOEXEC);
+    assert_int_equal(write(fd, "old", 3), 3);
+    snprintf(line, sizeof line, "--services -o %s nono", name);
+    config(line, &s);
+    assert_int_equal(s.code, EXIT_NOT_FOUND);
+    assert_int_equal(pread(fd, text, sizeof text - 1, 0), 3);
+    snprintf(line, sizeof line, "--services --output %s", name);
+    config(line, &s);
+    assert_int_equal(s.code, 0);
+    assert_string_equal(s.out, "");
+    assert_int_equal(pread(fd, text, sizeof text - 1, 0), 8);
+    assert_string_equal(text, "api\nweb\n");
+    close(fd);
+    unlink(name);
+    config("-o /nowhere/x", &s);
+    assert_int_equal(s.code, EXIT_FAILED);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_parts_are_one_name_a_line),
         cmocka_unit_test(test_hash_is_of_the_service_alone),
+        cmocka_unit_test(test_variables_are_those_that_the_files_ask_for),
+        cmocka_unit_test(test_environment_is_what_variables_are_looked_up_in),
+        cmocka_unit_test(test_output_goes_into_a_file_once_it_is_right),
         cmocka_unit_test(test_what_up_would_refuse_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
