@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /* SIGKILL to the keeper, and now and then to the anchor, at random moments while containers write
  * numbered lines and end with known codes: no line lost, doubled or out of order, no exit code wrong
- * or lost, no attempt run twice. Only on kernels before 6.15, and of a container that is older than
- * the anchor (so that pid 1 reaps it), may the code be unknown, when it ends while there is no keeper.
+ * or lost, no attempt run twice. Only on kernels before 6.15, and of a container whose keeper is older
+ * than the anchor (so that pid 1 reaps it), may the code be unknown, when it ends while there is no
+ * keeper.
  * KILLS and SEED from the environment; the seed is printed. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -35,10 +36,10 @@ enum { KILLS_DEFAULT = 100, TASKS_MAX = 64, LINES = 20000, ALIVE = 10, WAIT_MS =
 static struct {
     uint64_t random;
     unsigned kills;
-    size_t n;                /* tasks so far */
-    size_t ended;            /* known to have ended */
-    size_t unknown, anchors; /* exit codes, kills of an anchor */
-    bool kernel_tells;
+    size_t n;                      /* tasks so far */
+    size_t ended;                  /* known to have ended */
+    size_t unknown, anchors;       /* exit codes, kills of an anchor */
+    bool kernel_tells, old_keeper; /* older than the anchor */
     bool seen[TASKS_MAX], orphan[TASKS_MAX];
 } t;
 
@@ -75,6 +76,7 @@ static void script_of(const struct node *n, size_t i, char buf[static 512]) {
 static void start(struct node *n, size_t i) {
     char name[32], script[512];
     script_of(n, i, script);
+    t.orphan[i] = t.old_keeper;
     for (;;) {
         Orlop__KeeperMessage *m = node_sh(n, task_name(i, name), 1, script);
         if (m) {
@@ -155,6 +157,7 @@ static void kill_anchor(struct node *n) {
     kill_holder(n, "anchor.lock", old);
     (void) waitpid(old, NULL, 0); /* only the first one is a child of ours */
     t.anchors++;
+    t.old_keeper = true;
     for (size_t i = 0; i < t.n; i++) t.orphan[i] = true;
     node_settle(n);
 }
@@ -184,6 +187,7 @@ static void test_keeper_killed_again_and_again_loses_nothing(void **state) {
             kill_anchor(&n);
         } else {
             kill_holder(&n, "keeper.lock", node_keeper(&n));
+            t.old_keeper = false;
         }
         killed++;
         if (dice(3) == 0) continue; /* the next start meets the dying one */
