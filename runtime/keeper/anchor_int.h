@@ -61,6 +61,7 @@ struct anchor {
     bool stop_keeper; /* all ends, the keeper too */
     bool reap_again;  /* an exit record could not be written */
     bool ready;       /* systemd was told */
+    bool compared;    /* the keeper's executable with ours */
     bool end;
     int exit_code;
 };

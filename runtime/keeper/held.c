@@ -15,6 +15,7 @@
 #include "anchor_int.h"
 #include "hold.h"
 #include "outq.h"
+#include "process.h"
 #include "reap.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/fd.h"
@@ -112,6 +113,25 @@ static void drop_unnamed(struct anchor *a) {
     }
 }
 
+/* ---- a keeper of another version ---- */
+
+/* We hold all that it has: it may become what we are. Once, or it would be for ever where the keeper
+ * does not come out as we expect. */
+static void upgrade_keeper(struct anchor *a) {
+    if (a->compared) return;
+    a->compared = true;
+    char path[48];
+    snprintf(path, sizeof path, "/proc/%d/exe", (int) a->roles[ROLE_KEEPER].pid);
+    auto_fd int its = open(path, O_RDONLY | O_CLOEXEC);
+    auto_fd int ours = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    int same = its < 0 || ours < 0 ? -ENOENT : process_same_file(its, ours);
+    if (same == 1) return;
+    struct hold_record r = {.magic = HOLD_MAGIC, .op = HOLD_UPGRADE};
+    int sent = same == 0 ? packet_send(a->keeper.fd, &r, sizeof r, &ours, 1) : same;
+    log_info("keeper.upgrade", "pid=%d asked=\"%s\"", (int) a->roles[ROLE_KEEPER].pid,
+             sent == 0 ? "yes" : err_text(sent));
+}
+
 static void keeper_gone(struct anchor *a) {
     loop_remove(&a->loop, &a->keeper);
     a->next_connect_ms = a->now_ms;
@@ -128,6 +148,7 @@ static void on_record(struct anchor *a, struct hold_record *r, int *fd) {
         break;
     case HOLD_SYNC:
         drop_unnamed(a);
+        upgrade_keeper(a);
         break;
     default:
         log_warn("held.record", "op=%u", r->op);

@@ -30,8 +30,14 @@ static bool hear(struct keeper *k, bool *ret_gone) {
     int n = packet_receive(k->hold.anchor.fd, &r, sizeof r, fds, &n_fds);
     *ret_gone = n != -EAGAIN;
     if (n < 0) return false;
+    bool ours = n == sizeof r && r.magic == HOLD_MAGIC;
+    if (ours && r.op == HOLD_UPGRADE && n_fds == 1) {
+        fd_close(&k->upgrade);
+        k->upgrade = steal_fd(&fds[0]);
+        return true;
+    }
     for (size_t i = 0; i < n_fds; i++) fd_close(&fds[i]);
-    if (n != sizeof r || r.magic != HOLD_MAGIC || r.op != HOLD_FAREWELL) return false;
+    if (!ours || r.op != HOLD_FAREWELL) return false;
     k->hold.farewell = true;
     return true;
 }

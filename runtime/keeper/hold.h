@@ -6,6 +6,7 @@
  *                      DROP name       its container has ended and its bytes are in the log
  *                      SYNC            all that is to be held has been named since you connected
  *   anchor -> keeper   FAREWELL        it ends on purpose: start no other one
+ *                      UPGRADE +fd     become this executable (after SYNC)
  *
  * Nothing is ever handed back: a FIFO has a name, which finds the same pipe as long as anybody has
  * it open; of a pidfd the anchor itself writes the exit record when no keeper is there to do it.
@@ -15,7 +16,7 @@
 
 #include <stdint.h>
 
-enum hold_op { HOLD_UNSET, HOLD_HOLD, HOLD_DROP, HOLD_SYNC, HOLD_FAREWELL };
+enum hold_op { HOLD_UNSET, HOLD_HOLD, HOLD_DROP, HOLD_SYNC, HOLD_FAREWELL, HOLD_UPGRADE };
 enum { HOLD_NAME_MAX = 120, HOLD_MAGIC = 0x3148524f /* "ORH1" */ };
 
 #define HOLD_PROCESS                                                                               \

@@ -90,6 +90,7 @@ static int run(struct keeper *k) {
         keeper__await_turn(k);
         keeper__pump_turn(k);
         keeper__hold_turn(k);
+        keeper__upgrade_turn(k);
     }
     return 0;
 }
@@ -110,10 +111,11 @@ int keeper_main(const struct keeper_config *cfg) {
     log_init("keeper");
     struct keeper *k = &the_keeper;
     struct err err = {0};
-    int lock = -1;
+    k->argv = cfg->argv;
     k->anchor_argv = cfg->anchor_argv;
+    k->upgrade = -1;
     int r = paths_init(&k->paths, cfg->state, cfg->run, &err);
-    if (r == 0) r = process_take_lock(&k->paths, "keeper.lock", &lock, &err);
+    if (r == 0) r = process_take_lock(&k->paths, "keeper.lock", &k->lock, &err);
     if (r == 0) r = set_up(k, &err);
     if (r < 0) {
         log_error("keeper.start", "err=\"%s\"", err.text);

@@ -2,7 +2,7 @@
 /* runtime/keeper/keeper.h - the keeper's inside: its tables, and who does what with them.
  *
  * Role     private to keeper.c, table.c, start.c, stop.c, answer.c, pump.c, peer.c, hold.c, exec.c,
- *          recover.c.
+ *          recover.c, upgrade.c.
  * Thread   [keeper]: one thread, one loop; nothing here waits but for the disk.
  * Owns     tasks own attempts, an attempt owns its streams, pidfd and pipes; a peer owns its socket
  *          and the execs it asked for.
@@ -82,7 +82,6 @@ struct attempt {
     struct task *task;
     int state;
     struct record_start start;
-    bool ours; /* our child: we reap it; else the anchor or pid 1 does */
     struct loop_source pidfd;
     struct loop_source status; /* container_process.status_fd */
     int pidfd_awaiting;        /* ended, but its exit record is not there yet */
@@ -146,7 +145,10 @@ struct hold {
 
 struct keeper {
     struct paths paths;
+    char **argv;        /* how to start a keeper */
     char **anchor_argv; /* how to start an anchor; NULL when systemd does */
+    int lock;           /* RUN/keeper.lock */
+    int upgrade;        /* the executable to become when nothing is under way, or -1 */
     struct loop loop;
     struct loop_source signals, listener;
     struct records records;
@@ -169,7 +171,7 @@ struct keeper {
 /* keeper.c: the process. */
 struct keeper_config {
     const char *state, *run; /* NULL: environment, defaults */
-    char **anchor_argv;
+    char **argv, **anchor_argv;
 };
 must_use int keeper_main(const struct keeper_config *cfg);
 
@@ -261,5 +263,8 @@ void keeper__hold_turn(struct keeper *k); /* no anchor: start one */
 
 /* recover.c */
 must_use int keeper__recover(struct keeper *k, struct err *err);
+
+/* upgrade.c */
+void keeper__upgrade_turn(struct keeper *k);
 
 #endif

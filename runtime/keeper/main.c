@@ -2,6 +2,7 @@
 /* orlop-keeper ROLE [options]: anchor, keeper or proxy. Started by `orlop dev` and by the anchor.
  */
 #include <errno.h>
+#include <linux/close_range.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #include "runtime/base/log.h"
 #include "runtime/base/mem.h"
 #include "runtime/base/str.h"
+#include "runtime/base/sys.h"
 
 enum { EXIT_USAGE = 2, ARGS_MAX = 32 };
 
@@ -66,16 +68,15 @@ static bool parse(int argc, char **argv, struct options *o) {
 
 /* The same options for another role; ADD may be NULL. Lives as long as the process. */
 static char **argv_for(char **argv, const char *role, const char *add) {
-    static char words[2][16];
     char **out = mem_array(ARGS_MAX + 3, sizeof *out);
     if (!out) return NULL;
     size_t n = 0;
     out[n++] = argv[0];
-    out[n++] = strncpy(words[0], role, sizeof words[0] - 1);
+    out[n++] = mem_strdup(role);
     for (char **a = argv + 2; *a; a++)
         if (!str_eq(*a, "--sealed")) out[n++] = *a;
-    if (add) out[n++] = strncpy(words[1], add, sizeof words[1] - 1);
-    return out;
+    if (add) out[n++] = mem_strdup(add);
+    return out[1] && (!add || out[n - 1]) ? out : NULL;
 }
 
 static int run_keeper(const struct options *o, char **argv) {
@@ -86,12 +87,14 @@ static int run_keeper(const struct options *o, char **argv) {
         log_error("keeper.start", "err=\"%s\"", r == -ENOMEM ? err_text(r) : err.text);
         return EXIT_FAILURE;
     }
+    (void) sys_close_range(3, ~0U, CLOSE_RANGE_CLOEXEC); /* the lock of who became us (upgrade.c) */
     (void) prctl(PR_SET_NAME, "orlop-keeper"); /* started by descriptor, it would be called "3" */
     bool systemd = getenv("NOTIFY_SOCKET") || getenv("INVOCATION_ID");
     struct keeper_config cfg = {.state = o->state,
                                 .run = o->run,
+                                .argv = argv_for(argv, "keeper", NULL),
                                 .anchor_argv = systemd ? NULL : argv_for(argv, "anchor", NULL)};
-    return keeper_main(&cfg);
+    return cfg.argv ? keeper_main(&cfg) : EXIT_FAILURE;
 }
 
 static int run_anchor(const struct options *o, char **argv) {

@@ -24,6 +24,9 @@ must_use int process_raise_nofile(uint64_t *ret_soft, uint64_t *ret_hard);
  * Returns only on failure. */
 must_use int process_exec_sealed(char *const argv[], struct err *err);
 
+/* Whether two files hold the same bytes. A negative errno where that cannot be said. */
+must_use int process_same_file(int a, int b);
+
 /* A datagram to NOTIFY_SOCKET (systemd), "READY=1" and the like; nothing where it is not set. */
 void process_notify(const char *state);
 

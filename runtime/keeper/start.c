@@ -102,7 +102,6 @@ static void adopt_child(struct keeper *k, struct attempt *a, struct container_pr
     int log = keeper__streams_open(k, a, &err);
     keeper__attempt_set_pid(k, a, p->pid, p->start_ticks);
     keeper__attempt_move(a, ATTEMPT_STARTING);
-    a->ours = true;
     int r = log < 0 ? 0 : records_add_start(&k->records, &a->start);
     if (log < 0) {
         abort_start(a, p->pidfd, log, "log", err.text);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* CLOSE, SIGNAL, FORGET, SHUTDOWN, and the ends of attempts.
  *
- * Our own child      pidfd readable: look, record, reap (reap.h).
+ * Our own child      (also from before an upgrade) pidfd readable: look, record, reap (reap.h).
  * An adopted one     (a keeper before us cloned it) the anchor reaps and records: its record is
  *                    awaited. Where nobody of ours is its ancestor any more, kernels from 6.15
  *                    on tell the code by the pidfd after pid 1 has reaped; else it is reported
@@ -146,11 +146,10 @@ static void adopted_ended(struct keeper *k, struct attempt *a) {
 
 static void try_end(struct keeper *k, struct attempt *a) {
     struct reaped dead;
-    int r = a->ours ? reap_look(P_PIDFD, (id_t) pidfd_of(a), &dead) : -ECHILD;
+    int r = reap_look(P_PIDFD, (id_t) pidfd_of(a), &dead);
     if (r == 1) {
         own_child_ended(k, a, &dead);
     } else if (r == -ECHILD) {
-        a->ours = false;
         adopted_ended(k, a);
     } else {
         await(k, a);

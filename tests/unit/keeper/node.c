@@ -63,13 +63,25 @@ static pid_t spawn_role(const struct node *n, const char *role) {
     prctl(PR_SET_PDEATHSIG, SIGUSR1); /* a test that fails leaves no anchor behind */
     unsetenv("NOTIFY_SOCKET");
     unsetenv("INVOCATION_ID");
-    execl(KEEPER_UNDER_TEST, "orlop-keeper", role, "--no-proxy", "--run-dir", n->paths.run,
-          "--state-dir", n->paths.state, (char *) NULL);
+    execl(n->program, "orlop-keeper", role, "--no-proxy", "--run-dir", n->paths.run, "--state-dir",
+          n->paths.state, (char *) NULL);
     _exit(127);
 }
 
 void node_anchor(struct node *n) {
     n->anchor = spawn_role(n, "anchor");
+}
+
+void node_new_anchor(struct node *n) {
+    auto_free char *bytes = NULL;
+    size_t len;
+    if (fd_read_file(AT_FDCWD, n->program, 64 << 20, &bytes, &len) < 0) die("read the program");
+    snprintf(n->program, sizeof n->program, "%s/orlop-keeper", n->dir);
+    auto_fd int fd = open(n->program, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0700);
+    if (fd < 0 || fd_write_all(fd, bytes, len) < 0 || fd_write_all(fd, "new", 3) < 0)
+        die("write the program");
+    fd_close(&fd);
+    node_anchor(n);
 }
 
 pid_t node_other_keeper(const struct node *n) {
@@ -102,6 +114,7 @@ static void guard(const struct node *n) {
 
 void node_start(struct node *n) {
     memset(n, 0, sizeof *n);
+    snprintf(n->program, sizeof n->program, "%s", KEEPER_UNDER_TEST);
     snprintf(n->dir, sizeof n->dir, "/tmp/orlop-keeper-test-XXXXXX");
     if (!mkdtemp(n->dir)) die("mkdtemp");
     char run[PATHS_MAX], state[PATHS_MAX];

@@ -14,6 +14,7 @@
 struct node {
     struct paths paths;
     char dir[64];
+    char program[128]; /* what runs as anchor and keeper */
     pid_t anchor;
     struct keeper_client *client;
     uint64_t next_id;
@@ -30,6 +31,7 @@ struct node {
 bool node_possible(void);
 void node_start(struct node *n);
 void node_anchor(struct node *n);        /* one more, after the first has ended */
+void node_new_anchor(struct node *n);    /* the same of an executable with other bytes */
 void node_connect(struct node *n);       /* waits for the keeper; again after its death */
 pid_t node_keeper(const struct node *n); /* pid by its lock, waits until there is one */
 pid_t node_other_keeper(

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,6 +23,8 @@
 #include "runtime/base/str.h"
 
 #define T1 "1.1.1"
+
+enum { LOOKS = 15000 }; /* of 2 ms */
 
 static void need_node(void) {
     if (!node_possible()) skip();
@@ -47,6 +50,40 @@ static char *log_of(const struct node *n, const char *task, unsigned number) {
     char *data = NULL;
     assert_int_equal(fd_read_file(AT_FDCWD, path, 64 << 20, &data, NULL), 0);
     return data;
+}
+
+/* Something that runs in T1 beside its own; the ends of its pipes. */
+static void start_exec(struct node *n, const char *script, int *ret_in, int *ret_out) {
+    char sh[] = "/bin/sh", c[] = "-c", task[] = T1;
+    auto_free char *copy = strdup(script);
+    char *argv[] = {sh, c, copy};
+    int in[2], out[2];
+    assert_int_equal(pipe2(in, O_CLOEXEC) + pipe2(out, O_CLOEXEC), 0);
+    Orlop__KeeperRequest r = ORLOP__KEEPER_REQUEST__INIT;
+    Orlop__KeeperExec x = ORLOP__KEEPER_EXEC__INIT;
+    x.task = task;
+    x.argv = argv;
+    x.n_argv = 3;
+    x.fd_seccomp = -1;
+    x.fd_stdout = x.fd_stderr = 1;
+    r.what_case = ORLOP__KEEPER_REQUEST__WHAT_EXEC;
+    r.exec = &x;
+    assert_int_equal(what(node_call(n, &r, (int[]){in[0], out[1]}, 2)),
+                     ORLOP__KEEPER_MESSAGE__WHAT_EXEC_STARTED);
+    close(in[0]);
+    close(out[1]);
+    *ret_in = in[1];
+    *ret_out = out[0];
+}
+
+/* Until the log of a role says it. */
+static bool comes_to_say(const char *path, const char *want) {
+    for (int i = 0; i < LOOKS; i++, (void) poll(NULL, 0, 2)) {
+        auto_free char *said = NULL;
+        assert_int_equal(fd_read_file(AT_FDCWD, path, 1 << 20, &said, NULL), 0);
+        if (strstr(said, want)) return true;
+    }
+    return false;
 }
 
 static int count_files(const char *path) {
@@ -275,15 +312,9 @@ static void test_anchor_adopts_a_keeper_that_came_beside_its_own(void **state) {
     pid_t other = node_other_keeper(&n);
     kill(n.anchor, SIGCONT);
     char path[PATHS_FULL_MAX], want[64];
-    bool adopted = false;
     snprintf(path, sizeof path, "%s/anchor.log", n.dir);
     snprintf(want, sizeof want, "ev=role.adopt role=keeper pid=%d\n", (int) other);
-    for (int i = 0; !adopted && i < 15000; i++, (void) poll(NULL, 0, 2)) {
-        auto_free char *said = NULL;
-        assert_int_equal(fd_read_file(AT_FDCWD, path, 1 << 20, &said, NULL), 0);
-        adopted = strstr(said, want) != NULL;
-    }
-    assert_true(adopted);
+    assert_true(comes_to_say(path, want));
     assert_int_equal(node_keeper(&n), other);
     node_connect(&n);
     node_stop(&n); /* ends it as well */
@@ -382,6 +413,74 @@ static void test_anchor_terminated_leaves_keeper_and_sandboxes(void **state) {
     node_stop(&n);
 }
 
+static bool runs_from(pid_t pid, const char *file) {
+    char path[64];
+    struct stat is, wanted;
+    snprintf(path, sizeof path, "/proc/%d/exe", (int) pid);
+    return stat(path, &is) == 0 && stat(file, &wanted) == 0 && is.st_ino == wanted.st_ino;
+}
+
+static void end_anchor(struct node *n) {
+    node_settle(n);
+    kill(n->anchor, SIGTERM);
+    waitpid(n->anchor, NULL, 0);
+}
+
+static void check_counted(const char *log) {
+    long line = 0;
+    char *at;
+    for (; *log; log = at + 1, line++) {
+        assert_int_equal(strtol(log, &at, 10), line);
+        assert_int_equal(*at, '\n');
+    }
+    assert_true(line > 10);
+}
+
+/* The keeper goes on as the new executable and is what it was: the same process, never without its
+ * lock, parent of its sandboxes. An exec that runs is waited for. */
+static void test_anchor_of_another_version_takes_the_keeper_along(void **state) {
+    (void) state;
+    need_node();
+    struct node n;
+    char script[256], path[PATHS_FULL_MAX];
+    int in, out;
+    node_start(&n);
+    snprintf(script, sizeof script,
+             "i=0; while [ ! -e %s/go ]; do echo $i; i=$((i + 1)); done; exit 3", n.dir);
+    Orlop__KeeperMessage *m = node_sh(&n, T1, 1, script);
+    assert_int_equal(m->what_case, ORLOP__KEEPER_MESSAGE__WHAT_STARTED);
+    pid_t pid = m->started->pid, keeper = node_keeper(&n);
+    keeper_message_free(m);
+    start_exec(&n, "exec sleep 1000", &in, &out);
+    end_anchor(&n);
+    node_new_anchor(&n);
+    snprintf(path, sizeof path, "%s/anchor.log", n.dir);
+    assert_true(comes_to_say(path, "ev=keeper.upgrade "));
+    assert_int_equal(what(node_sh(&n, T1, 1, "never")), ORLOP__KEEPER_MESSAGE__WHAT_STARTED);
+    assert_false(runs_from(keeper, n.program)); /* our connection lives, and with it the exec */
+    keeper_client_free(n.client);
+    n.client = NULL;
+    for (int i = 0; !runs_from(keeper, n.program) && i < LOOKS; i++, (void) poll(NULL, 0, 2))
+        assert_int_equal(fd_lock_holder(paths_run(&n.paths, "keeper.lock", path)), keeper);
+    assert_true(runs_from(keeper, n.program));
+    paths_run(&n.paths, "logs/keeper.log", path); /* until then the old socket may answer */
+    assert_true(comes_to_say(path, "ev=keeper.recovered tasks=1 living=1"));
+    node_connect(&n);
+    close(in);
+    close(out);
+    snprintf(script, sizeof script, "%s/go", n.dir);
+    close(open(script, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+    size_t e = node_exit(&n, T1, 1);
+    assert_true(n.exits[e].known);
+    assert_int_equal(n.exits[e].wait_status, 3 << 8);
+    assert_true(kill(pid, 0) < 0 && errno == ESRCH); /* reaped: nobody but its parent could */
+    auto_free char *log = log_of(&n, T1, 1);
+    check_counted(log);
+    assert_true(node_pump(&n, 0));
+    assert_int_equal(node_keeper(&n), keeper);
+    node_stop(&n);
+}
+
 static void test_attempts_of_a_crash_loop_are_not_kept_for_ever(void **state) {
     (void) state;
     need_node();
@@ -415,32 +514,16 @@ static void test_exec_runs_with_pipes_and_ends_with_its_peer(void **state) {
     node_start(&n);
     assert_int_equal(what(node_sh(&n, T1, 1, "exec sleep 1000")),
                      ORLOP__KEEPER_MESSAGE__WHAT_STARTED);
-    char sh[] = "/bin/sh", c[] = "-c", script[] = "cat; echo done; exec sleep 1000", task[] = T1;
-    char *argv[] = {sh, c, script};
-    int in[2], out[2];
-    assert_int_equal(pipe2(in, O_CLOEXEC) + pipe2(out, O_CLOEXEC), 0);
-    Orlop__KeeperRequest r = ORLOP__KEEPER_REQUEST__INIT;
-    Orlop__KeeperExec x = ORLOP__KEEPER_EXEC__INIT;
-    x.task = task;
-    x.argv = argv;
-    x.n_argv = 3;
-    x.fd_seccomp = -1;
-    x.fd_stdout = x.fd_stderr = 1;
-    r.what_case = ORLOP__KEEPER_REQUEST__WHAT_EXEC;
-    r.exec = &x;
-    Orlop__KeeperMessage *m = node_call(&n, &r, (int[]){in[0], out[1]}, 2);
-    assert_int_equal(m->what_case, ORLOP__KEEPER_MESSAGE__WHAT_EXEC_STARTED);
-    keeper_message_free(m);
-    close(in[0]);
-    close(out[1]);
-    assert_int_equal(fd_write_all(in[1], "hello ", 6), 0);
-    close(in[1]);
+    int in, out;
+    start_exec(&n, "cat; echo done; exec sleep 1000", &in, &out);
+    assert_int_equal(fd_write_all(in, "hello ", 6), 0);
+    close(in);
     char got[16] = "";
-    assert_int_equal(fd_read_full(out[0], got, 11), 11);
+    assert_int_equal(fd_read_full(out, got, 11), 11);
     assert_string_equal(got, "hello done\n");
     node_connect(&n); /* the old connection is closed: the process is killed */
-    assert_int_equal(fd_read_full(out[0], got, 1), 0);
-    close(out[0]);
+    assert_int_equal(fd_read_full(out, got, 1), 0);
+    close(out);
     node_stop(&n);
 }
 
@@ -458,6 +541,7 @@ int main(void) {
         cmocka_unit_test(test_anchor_adopts_a_keeper_that_came_beside_its_own),
         cmocka_unit_test(test_anchor_takes_the_last_words_of_a_dead_keeper),
         cmocka_unit_test(test_anchor_terminated_leaves_keeper_and_sandboxes),
+        cmocka_unit_test(test_anchor_of_another_version_takes_the_keeper_along),
         cmocka_unit_test(test_attempts_of_a_crash_loop_are_not_kept_for_ever),
         cmocka_unit_test(test_exec_runs_with_pipes_and_ends_with_its_peer),
     };
