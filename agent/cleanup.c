@@ -14,12 +14,12 @@
 #include "runtime/container/cgroup.h"
 
 /* The keeper has said that it ended. Whoever is in there all the same is a container whose start
- * record was lost: the next one must not run beside it. */
+ * record was lost, or what a task in the host's PID namespace has left: the next one must not run
+ * beside it. */
 static int remove_cgroup(const struct paths *p, const char *sandbox, struct err *err) {
     int r = cgroup_remove(p->cgroup, sandbox, err);
     if (r != -EBUSY) return r;
-    log_error("cleanup.stray",
-              "sandbox=%s what=\"it ran on, though its keeper did not know it any more: killed\"",
+    log_error("cleanup.stray", "sandbox=%s what=\"processes ran on after its end: killed\"",
               sandbox);
     r = cgroup_kill(p->cgroup, sandbox, err);
     return r < 0 ? r : cgroup_remove(p->cgroup, sandbox, err);

@@ -13,11 +13,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/confine.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/fd.h"
 #include "runtime/base/log.h"
 #include "runtime/base/mem.h"
-#include "runtime/container/prepare.h"
 
 enum { LATER_MS = 200, OUTPUT_READ = 4096 };
 
@@ -143,8 +143,12 @@ static int probe(struct watch *w) {
     int flags = fcntl(out, F_GETFL);
     (void) fcntl(out, F_SETFL, flags & ~O_NONBLOCK); /* ours alone is non-blocking */
     struct err err = {0};
-    auto_fd int seccomp = prepare_seccomp(w->capabilities, &err);
-    if (seccomp < 0) return seccomp;
+    const struct task *t = rec_task(&w->health->agent->rec, w->task);
+    if (!t || !t->st) return -ESRCH;
+    const Orlop__Service *s = t->st->spec->spec;
+    auto_fd int seccomp = -1;
+    int r = confine_filter(s, w->capabilities, &seccomp, &err);
+    if (r < 0) return r;
     Orlop__KeeperExec e = ORLOP__KEEPER_EXEC__INIT;
     e.task = w->task;
     e.argv = w->spec.test;
@@ -153,12 +157,14 @@ static int probe(struct watch *w) {
     e.n_env = w->n_env;
     e.user = w->user;
     e.capabilities = w->capabilities;
-    e.no_new_privs = true;
+    e.no_new_privs = confine_no_new_privs(s);
+    e.extra_groups = s->group_add;
+    e.n_extra_groups = s->n_group_add;
     e.fd_stdin = 0;
     e.fd_stdout = e.fd_stderr = 1;
-    e.fd_seccomp = 2;
+    e.fd_seccomp = seccomp < 0 ? -1 : 2;
     int fds[] = {null, out, seccomp};
-    int r = klink_exec(w->health->agent->klink, &e, fds, array_len(fds), &exec_ops, w, &w->exec);
+    r = klink_exec(w->health->agent->klink, &e, fds, seccomp < 0 ? 2 : 3, &exec_ops, w, &w->exec);
     if (r < 0) return r;
     w->pipe_fd = steal_fd(&in);
     return 0;

@@ -12,6 +12,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "agent/confine.h"
 #include "agent/devices.h"
 #include "agent/mounts.h"
 #include "runtime/base/fd.h"
@@ -160,17 +161,19 @@ static int confine(struct prepare *p, struct err *err) {
     if (!str_empty(s->userns_mode) && !str_eq(s->userns_mode, "host"))
         return err_say(err, -EOPNOTSUPP, "userns_mode '%s' is not supported by this node",
                        s->userns_mode);
-    int r = prepare_caps(s->cap_add, s->n_cap_add, s->cap_drop, s->n_cap_drop, &spec->capabilities,
-                         err);
+    int fd = -1;
+    int r = confine_caps(s, &spec->capabilities, err);
+    if (r == 0) r = confine_filter(s, spec->capabilities, &fd, err);
     if (r < 0) return r;
     spec->fd_seccomp = -1;
-    if (!s->seccomp_unconfined) {
-        int fd = prepare_seccomp(spec->capabilities, err);
-        if (fd < 0) return err_wrap(err, fd, "seccomp profile");
+    if (fd >= 0) {
         spec->fd_seccomp = (int32_t) p->out->n_fds;
         p->out->fds[p->out->n_fds++] = fd;
     }
-    spec->no_new_privs = !s->new_privileges;
+    spec->no_new_privs = confine_no_new_privs(s);
+    spec->privileged = s->privileged;
+    spec->host_pid = str_eq(s->pid_mode, "host");
+    spec->host_ipc = str_eq(s->ipc_mode, "host");
     spec->read_only = s->read_only;
     spec->init = s->init;
     spec->stdin_open = s->stdin_open;
@@ -347,9 +350,6 @@ int prepare_task_describe(const struct prepare_input *in, struct prepared **ret,
     struct prepare p;
     begin(&p, in);
     int r = p.out ? read_image(&p, err) : err_set(err, -ENOMEM, "describe");
-    const Orlop__Service *s = in->task->spec;
-    if (r == 0)
-        r = prepare_caps(s->cap_add, s->n_cap_add, s->cap_drop, s->n_cap_drop,
-                         &p.out->spec.capabilities, err);
+    if (r == 0) r = confine_caps(in->task->spec, &p.out->spec.capabilities, err);
     return end(&p, r, ret);
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "agent/confine.h"
 #include "agent/exec.h"
 #include "agent/images.h"
 #include "agent/logs.h"
@@ -11,7 +12,6 @@
 #include "bus.pb-c.h"
 #include "proto/arena.h"
 #include "runtime/base/mem.h"
-#include "runtime/container/prepare.h"
 
 enum { REQUEST_BUDGET = 1 << 20 };
 
@@ -171,15 +171,11 @@ static int resolve(void *ctx, const Orlop__ExecRequest *req, struct arena *arena
     exec->user = arena_strdup(arena, *req->user ? req->user : p->merged.user);
     exec->cwd = arena_strdup(arena, *req->cwd ? req->cwd : p->merged.cwd);
     exec->capabilities = p->spec.capabilities;
-    exec->no_new_privs = !s->new_privileges;
+    exec->no_new_privs = confine_no_new_privs(s);
     exec->extra_groups = s->group_add;
     exec->n_extra_groups = s->n_group_add;
     if (!exec->task || !exec->user || !exec->cwd) return err_set(err, -ENOMEM, "exec");
-    if (s->seccomp_unconfined) return 0;
-    int fd = prepare_seccomp(exec->capabilities, err);
-    if (fd < 0) return fd;
-    *ret_seccomp = fd;
-    return 0;
+    return confine_filter(s, exec->capabilities, ret_seccomp, err);
 }
 
 static const struct execs_ops execs_ops = {.resolve = resolve};

@@ -37,6 +37,10 @@ enum {
     CHECK_RETRIES_MAX = 1000,
     CHECK_PIDS_MAX = 1 << 22, /* the kernel's own */
     CHECK_LOG_FILES_MAX = 1000,
+    CHECK_SECCOMP_NAME_MAX = 64,
+    CHECK_SECCOMP_NAMES_MAX = 4096, /* of a profile, with those of conditions */
+    CHECK_SECCOMP_ARGS_MAX = 6,
+    CHECK_SECCOMP_ERRNO_MAX = 4095,
 };
 
 #define CHECK_BYTES_MAX (UINT64_C(1) << 50) /* of memory, of a tmpfs: beyond every machine */

@@ -166,17 +166,24 @@ static int check_machine(const Orlop__Service *s, struct err *err) {
     if (*s->network_mode && (s->n_networks || s->n_ports))
         return err_say(err, -EINVAL, "networks and ports exclude the network mode %s",
                        s->network_mode);
+    if ((*s->pid_mode && !str_eq(s->pid_mode, "host")) ||
+        (*s->ipc_mode && !str_eq(s->ipc_mode, "host")))
+        return err_say(err, -EINVAL, "pid mode \"%.80s\" or ipc mode \"%.80s\" is not known",
+                       s->pid_mode, s->ipc_mode);
+    if (*s->ipc_mode && s->shm_size_bytes)
+        return err_say(err, -EINVAL, "shm_size has no place beside the host's /dev/shm");
     if (s->oom_score_adj < -1000 || s->oom_score_adj > 1000)
         return err_say(err, -EINVAL, "oom_score_adj %d is not -1000 to 1000", s->oom_score_adj);
     if (*s->domainname && !check_is_name(s->domainname, CHECK_NAME_MAX))
         return err_say(err, -EINVAL, "domain name \"%.80s\" is not valid", s->domainname);
     for (size_t i = 0; i < s->n_sysctls; i++)
-        if (!sysctl_is_namespaced(s->sysctls[i]->key, host))
+        if (!sysctl_is_namespaced(s->sysctls[i]->key, host, str_eq(s->ipc_mode, "host")))
             return err_say(err, -EINVAL, "sysctl \"%.80s\" is not the task's own",
                            s->sysctls[i]->key);
     int r = check_placement(s, err);
     if (r == 0) r = check_words(s->dns_search, s->n_dns_search, "search domain", err);
     if (r == 0) r = check_words(s->dns_options, s->n_dns_options, "resolver option", err);
+    if (r == 0) r = check__seccomp(s->seccomp_profile, err);
     return r == 0 ? check_devices(s, err) : r;
 }
 
@@ -470,6 +477,27 @@ static int check_limits(const Orlop__Service *s, struct err *err) {
     return e;
 }
 
+/* What would lead a tenant's task to what is not the tenant's. */
+static const char *opens_node(const Orlop__Service *s) {
+    for (size_t i = 0; i < s->n_mounts; i++)
+        if (s->mounts[i]->kind == ORLOP__MOUNT__KIND__BIND) return "a bind mount";
+    return s->privileged                                 ? "privileged"
+           : *s->pid_mode                                ? "the host's PID namespace"
+           : *s->ipc_mode                                ? "the host's IPC namespace"
+           : str_eq(s->network_mode, "host")             ? "the host's network"
+           : s->n_devices || s->n_device_rules           ? "devices"
+           : s->n_cap_add                                ? "cap_add"
+           : s->seccomp_unconfined || s->seccomp_profile ? "another seccomp profile"
+                                                         : NULL;
+}
+
+static int check_tenant(const Orlop__App *a, const Orlop__Service *s, struct err *err) {
+    const char *what = *a->tenant ? opens_node(s) : NULL;
+    if (!what) return 0;
+    return err_say(err, -EINVAL, "tenant %s must not have %s: it leads to the node", a->tenant,
+                   what);
+}
+
 int check__service(const struct check_refs *refs, const Orlop__Service *s, struct err *err) {
     int r = check_lists(s, err);
     if (!r) r = check_image(s, err);
@@ -483,5 +511,6 @@ int check__service(const struct check_refs *refs, const Orlop__Service *s, struc
     if (!r) r = check_policy(s, err);
     if (!r) r = check_amounts(s, err);
     if (!r) r = check_limits(s, err);
+    if (!r) r = check_tenant(refs->app, s, err);
     return r;
 }

@@ -19,4 +19,6 @@ void check__refs_fini(struct check_refs *r);
 /* The sentence lacks the service's name. */
 must_use int check__service(const struct check_refs *r, const Orlop__Service *s, struct err *err);
 
+must_use int check__seccomp(const Orlop__SeccompProfile *p, struct err *err); /* NULL: good */
+
 #endif

@@ -110,3 +110,25 @@ int value_subnet(const char *s, struct err *err) {
 int value_host_address(const char *s, struct err *err) {
     return str_eq(s, "host-gateway") ? 0 : value_address(s, err);
 }
+
+static bool is_one_of(const char *s, const char *const *words, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (str_eq(s, words[i])) return true;
+    return false;
+}
+
+int value_seccomp_action(const char *s, struct err *err) {
+    static const char *const words[] = {
+        "SCMP_ACT_ALLOW",        "SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_THREAD",
+        "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_TRAP",  "SCMP_ACT_LOG"};
+    if (is_one_of(s, words, array_len(words))) return 0;
+    return err_say(err, -EINVAL, "seccomp action \"%.60s\" is not supported", s);
+}
+
+int value_seccomp_operator(const char *s, struct err *err) {
+    static const char *const words[] = {"SCMP_CMP_NE",       "SCMP_CMP_LT", "SCMP_CMP_LE",
+                                        "SCMP_CMP_EQ",       "SCMP_CMP_GE", "SCMP_CMP_GT",
+                                        "SCMP_CMP_MASKED_EQ"};
+    if (is_one_of(s, words, array_len(words))) return 0;
+    return err_say(err, -EINVAL, "seccomp operator \"%.60s\" is not supported", s);
+}

@@ -31,4 +31,7 @@ must_use int value_ipv4(const char *s, struct err *err);
 must_use int value_subnet(const char *s, struct err *err);
 must_use int value_host_address(const char *s, struct err *err); /* or "host-gateway" */
 
+must_use int value_seccomp_action(const char *s, struct err *err);
+must_use int value_seccomp_operator(const char *s, struct err *err);
+
 #endif

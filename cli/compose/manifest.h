@@ -53,6 +53,10 @@ void cf_m_policies(struct cf_manifest *m, Orlop__Service *s, const struct cf_nod
 /* After the policies. */
 void cf_m_deploy(struct cf_manifest *m, Orlop__Service *s, const struct cf_node *service);
 void cf_m_runtime(struct cf_manifest *m, Orlop__Service *s, const struct cf_node *service);
+/* The profile in the file PATH, which the option AT names; NULL after issues. */
+Orlop__SeccompProfile *cf_m_seccomp(struct cf_manifest *m, const struct cf_node *at,
+                                    const char *path);
+Orlop__SeccompProfile *cf_m_seccomp_of(struct cf_manifest *m, const struct cf_node *document);
 void cf_m_service(struct cf_manifest *m, const char *name, const struct cf_node *service);
 
 #endif

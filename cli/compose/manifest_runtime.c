@@ -26,6 +26,16 @@ static void host_uts(struct cf_manifest *m, Orlop__Service *s, const struct cf_n
             cf_refuse(m->c, cf_get(n, own[i]), "`%s` has no place beside `uts: host`", own[i]);
 }
 
+/* "private" and "shareable": one of its own, which nobody joins. */
+static void host_namespaces(struct cf_manifest *m, Orlop__Service *s, const struct cf_node *n) {
+    const char *pid = cf_get_str(n, "pid"), *ipc = cf_get_str(n, "ipc");
+    if (pid && str_eq(pid, "host")) s->pid_mode = cf_m_text(m, pid);
+    if (!ipc || !str_eq(ipc, "host")) return;
+    s->ipc_mode = cf_m_text(m, ipc);
+    if (cf_get(n, "shm_size"))
+        cf_refuse(m->c, cf_get(n, "shm_size"), "`shm_size` has no place beside `ipc: host`");
+}
+
 /* ---- devices ---- */
 
 static void add_device(struct cf_manifest *m, Orlop__Service *s, const struct cf_node *n) {
@@ -100,15 +110,18 @@ static void security(struct cf_manifest *m, Orlop__Service *s, const struct cf_n
         s->new_privileges = true;
     else if (seccomp && str_eq(seccomp, "unconfined"))
         s->seccomp_unconfined = true;
-    else if (!(privileges && str_eq(privileges, "true")) && /* these three are so anyway */
-             !(apparmor && str_eq(apparmor, "unconfined")) && !(label && str_eq(label, "disable")))
+    else if (seccomp && !str_eq(seccomp, "default") && !str_eq(seccomp, "builtin"))
+        s->seccomp_profile = cf_m_seccomp(m, n, seccomp);
+    else if (!(privileges && str_eq(privileges, "true")) && /* these are so anyway */
+             !seccomp && !(apparmor && str_eq(apparmor, "unconfined")) &&
+             !(label && str_eq(label, "disable")))
         cf_refuse(m->c, n, "security option \"%.100s\" is not supported", n->s);
 }
 
 static void sysctls(struct cf_manifest *m, Orlop__Service *s, const struct cf_node *map) {
-    bool host = str_eq(s->network_mode, "host");
+    bool host = str_eq(s->network_mode, "host"), ipc = str_eq(s->ipc_mode, "host");
     for (uint32_t i = 0; map && i < map->n; i++)
-        if (!sysctl_is_namespaced(map->entries[i].key, host))
+        if (!sysctl_is_namespaced(map->entries[i].key, host, ipc))
             cf_refuse(m->c, map->entries[i].value,
                       "sysctl \"%.100s\" is not supported: it is the node's, not the task's own",
                       map->entries[i].key);
@@ -140,6 +153,8 @@ void cf_m_runtime(struct cf_manifest *m, Orlop__Service *s, const struct cf_node
     const struct cf_node *score = cf_get(n, "oom_score_adj"), *shm = cf_get(n, "shm_size");
     network_mode(m, s, n);
     host_uts(m, s, n);
+    host_namespaces(m, s, n);
+    s->privileged = cf_get_bool(n, "privileged");
     each(m, s, cf_get(n, "devices"), add_device);
     each(m, s, cf_get(n, "device_cgroup_rules"), add_rule);
     each(m, s, cf_get(n, "security_opt"), security);

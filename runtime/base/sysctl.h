@@ -12,8 +12,8 @@
 #include "runtime/base/mem.h"
 #include "runtime/base/str.h"
 
-/* Of the network namespace (unless it is the host's), the IPC namespace, or its mqueue file system. */
-static inline bool sysctl_is_namespaced(const char *name, bool host_network) {
+/* Of the network namespace, the IPC namespace, or its mqueue file system, unless that is the host's. */
+static inline bool sysctl_is_namespaced(const char *name, bool host_network, bool host_ipc) {
     static const char *const ipc[] = {"kernel.msgmax", "kernel.msgmnb",         "kernel.msgmni",
                                       "kernel.sem",    "kernel.shmall",         "kernel.shmmax",
                                       "kernel.shmmni", "kernel.shm_rmid_forced"};
@@ -21,9 +21,9 @@ static inline bool sysctl_is_namespaced(const char *name, bool host_network) {
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
     if (strspn(name, letters) != strlen(name) || strlen(name) > 200) return false;
     if (str_starts(name, "net.")) return !host_network;
-    if (str_starts(name, "fs.mqueue.")) return true;
+    if (str_starts(name, "fs.mqueue.")) return !host_ipc;
     for (size_t i = 0; i < array_len(ipc); i++)
-        if (str_eq(name, ipc[i])) return true;
+        if (str_eq(name, ipc[i])) return !host_ipc;
     return false;
 }
 

@@ -124,7 +124,7 @@ static int set_sysctls(struct child *c, struct err *err) {
     for (size_t i = 0; i < c->spec->n_sysctls; i++) {
         const Orlop__SandboxSysctl *s = c->spec->sysctls[i];
         char path[256];
-        if (!sysctl_is_namespaced(s->name, c->spec->host_network))
+        if (!sysctl_is_namespaced(s->name, c->spec->host_network, c->spec->host_ipc))
             return err_say(err, -EPERM, "sysctl %.100s is not the task's own", s->name);
         int n = snprintf(path, sizeof path, "%s%s", prefix, s->name);
         if (n < 0 || (size_t) n >= sizeof path) return err_set(err, -ENAMETOOLONG, "sysctl");

@@ -202,8 +202,9 @@ static int make_terminal(struct child *c, struct terminal *t, struct err *err) {
 }
 
 static int spawn(struct child *c, struct container_process *ret, struct err *err) {
-    const uint64_t namespaces =
-        CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | (c->spec->host_uts ? 0 : CLONE_NEWUTS);
+    const uint64_t namespaces = CLONE_NEWNS | (c->spec->host_pid ? 0 : CLONE_NEWPID) |
+                                (c->spec->host_ipc ? 0 : CLONE_NEWIPC) |
+                                (c->spec->host_uts ? 0 : CLONE_NEWUTS);
     struct terminal t = TERMINAL_NONE;
     const struct spawn_phases phases = {child__start_phases, child__n_start_phases};
     if (*c->cgroup) c->clone_cgroup = cgroup_open_v2(c->cgroup_parent, c->cgroup);

@@ -76,6 +76,8 @@ int init__split(struct process *p, struct err *err) {
     pid_t pid = _Fork();
     if (pid < 0) return err_set(err, -errno, "fork the workload");
     if (pid > 0) {
+        (void) prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0,
+                     0); /* it may be in the host's PID namespace */
         hide_origin();
         (void) sys_close_range(0, ~0u, 0); /* the end of the status pipe must mean exec */
         watch(pid, &all);

@@ -86,11 +86,12 @@ static int make_read_only(int root, const char *path, struct err *err) {
 int masks__apply(struct child *c, struct err *err) {
     auto_fd int empty = -1;
     int r = 0;
-    for (size_t i = 0; r == 0 && i < array_len(read_only); i++)
+    bool usual = !c->spec->privileged;
+    for (size_t i = 0; usual && r == 0 && i < array_len(read_only); i++)
         r = make_read_only(c->root, read_only[i], err);
-    for (size_t i = 0; r == 0 && i < array_len(masked); i++)
+    for (size_t i = 0; usual && r == 0 && i < array_len(masked); i++)
         r = mask(c, &empty, open_plain(c->root, masked[i]), masked[i], err);
-    if (r == 0) r = mask_throttles(c, &empty, err);
+    if (usual && r == 0) r = mask_throttles(c, &empty, err);
     for (size_t i = 0; r == 0 && i < c->spec->n_masked_paths; i++) {
         const char *path = c->spec->masked_paths[i];
         r = mask(c, &empty, sys_open_in_root(c->root, path, O_PATH, 0), path, err);

@@ -33,5 +33,11 @@ must_use int prepare_caps(char *const *add, size_t n_add, char *const *drop, siz
 /* The default seccomp profile for a capability set, compiled (libseccomp) into a memfd of struct
  * sock_filter[]; compiled once per set and kept, the fd is a duplicate for the caller. */
 must_use int prepare_seccomp(uint64_t capabilities, struct err *err);
+/* The same of a profile of the service's own, compiled each time. What it says of other machines and
+ * of system calls that this one does not know is left out; another architecture's calls are killed
+ * whatever it says. */
+struct Orlop__SeccompProfile;
+must_use int prepare_seccomp_profile(const struct Orlop__SeccompProfile *p, uint64_t capabilities,
+                                     struct err *err);
 
 #endif

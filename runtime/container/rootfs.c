@@ -24,6 +24,10 @@ enum { UMOUNT_DETACH = 2, DEFAULT_SHM_BYTES = 64 << 20 };
 
 static const unsigned locked = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
 
+static unsigned read_only(const struct child *c) {
+    return c->spec->privileged ? 0 : MOUNT_ATTR_RDONLY;
+}
+
 int rootfs__private(struct child *c, struct err *err) {
     (void) c;
     int r = sys_mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
@@ -42,7 +46,7 @@ int rootfs__proc(struct child *c, struct err *err) {
 }
 
 int rootfs__sys(struct child *c, struct err *err) {
-    auto_fd int m = mounts__put(c->root, "sys", "sysfs", NULL, locked | MOUNT_ATTR_RDONLY, err);
+    auto_fd int m = mounts__put(c->root, "sys", "sysfs", NULL, locked | read_only(c), err);
     return m < 0 ? m : 0;
 }
 
@@ -60,13 +64,13 @@ static size_t controller_options(char *list, struct mount_option *o, size_t max)
     return n;
 }
 
-static int mount_v1(int top, const struct cgroup_tree *t, struct err *err) {
+static int mount_v1(int top, const struct cgroup_tree *t, unsigned attr, struct err *err) {
     char name[CGROUP_CONTROLLERS_MAX], list[CGROUP_CONTROLLERS_MAX];
     struct mount_option o[9] = {{NULL, NULL}};
     memcpy(name, t->controllers, sizeof name);
     memcpy(list, t->controllers, sizeof list);
     (void) controller_options(list, o, array_len(o) - 1);
-    auto_fd int m = mounts__put(top, name, "cgroup", o, locked | MOUNT_ATTR_RDONLY, err);
+    auto_fd int m = mounts__put(top, name, "cgroup", o, locked | attr, err);
     if (m < 0) return m;
     if (!strchr(name, ',')) return 0;
     for (size_t i = 0; o[i].key; i++) /* "cpu" leads to "cpu,cpuacct" */
@@ -81,7 +85,7 @@ static int mount_all_v1(struct child *c, const struct cgroup_forest *f, struct e
     c->cgroup_mount_id = mounts__id(top);
     for (size_t i = 0; i < f->n_v1; i++) {
         if (str_starts(f->v1[i].controllers, "name=")) continue;
-        int r = mount_v1(top, &f->v1[i], err);
+        int r = mount_v1(top, &f->v1[i], read_only(c), err);
         if (r < 0) return err_wrap(err, r, "cgroup %s", f->v1[i].controllers);
     }
     struct mount_attr a = {.attr_set = MOUNT_ATTR_RDONLY};
@@ -94,7 +98,7 @@ int rootfs__cgroup(struct child *c, struct err *err) {
     if (!*c->cgroup || f->mode == CGROUP_MODE_NONE) return 0;
     if (f->mode != CGROUP_MODE_V2) return mount_all_v1(c, f, err);
     auto_fd int m =
-        mounts__put(c->root, "sys/fs/cgroup", "cgroup2", NULL, locked | MOUNT_ATTR_RDONLY, err);
+        mounts__put(c->root, "sys/fs/cgroup", "cgroup2", NULL, locked | read_only(c), err);
     return m < 0 ? m : 0;
 }
 
@@ -145,6 +149,20 @@ static int make_pts(struct child *c, int dev, struct err *err) {
     return target < 0 ? target : mounts__move(c->devpts, target, err);
 }
 
+/* A namespace's shared memory is its /dev/shm, too: by path of the host, whose tree is still here. */
+static int bind_host_shm(int dev, struct err *err) {
+    auto_fd int shm = sys_open_tree(AT_FDCWD, "/dev/shm", OPEN_TREE_CLONE);
+    if (shm < 0) return err_set(err, shm, "the host's /dev/shm");
+    struct mount_attr a = {.attr_set = locked};
+    int r = sys_mount_setattr(shm, "", AT_EMPTY_PATH, &a);
+    if (r < 0) return err_set(err, r, "the host's /dev/shm");
+    auto_fd int target = mounts__plain_folder(dev, "shm", err);
+    if (target < 0) return target;
+    if ((r = mounts__move(shm, target, err)) < 0) return r;
+    auto_fd int q = mounts__put(dev, "mqueue", "mqueue", NULL, locked, err);
+    return q < 0 ? q : 0;
+}
+
 int rootfs__dev(struct child *c, struct err *err) {
     static const struct mount_option dev_options[] = {
         {"mode", "755"}, {"size", "65536k"}, {NULL, NULL}};
@@ -159,6 +177,7 @@ int rootfs__dev(struct child *c, struct err *err) {
     if (r < 0) return r;
     if ((c->null = open_null(dev, err)) < 0) return c->null;
     if ((r = make_pts(c, dev, err)) < 0) return r;
+    if (c->spec->host_ipc) return bind_host_shm(dev, err);
     auto_fd int m = mounts__put(dev, "shm", "tmpfs", shm_options, locked, err);
     if (m < 0) return m;
     auto_fd int q = mounts__put(dev, "mqueue", "mqueue", NULL, locked, err);

@@ -6,6 +6,17 @@ mkdir "$app"
 cd "$app" || exit 1
 node_start
 import busybox
+cat >seccomp.json <<'JSON'
+{
+  "defaultAction": "SCMP_ACT_ALLOW",
+  "archMap": [{"architecture": "SCMP_ARCH_X86_64", "subArchitectures": ["SCMP_ARCH_X86"]}],
+  "syscalls": [
+    {"names": ["mkdir", "mkdirat", "no_such_call"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28},
+    {"names": ["rmdir", "unlinkat"], "action": "SCMP_ACT_ERRNO", "excludes": {"caps": ["CAP_CHOWN"]}},
+    {"name": "socket", "action": "SCMP_ACT_ERRNO", "args": [{"index": 0, "value": 16, "op": "SCMP_CMP_EQ"}]}
+  ]
+}
+JSON
 cat >compose.yaml <<'YAML'
 name: k
 x-box: &box {image: busybox, command: ["sleep", "inf"], init: true, stop_grace_period: 1s}
@@ -28,6 +39,9 @@ services:
   rule: {<<: *box, cap_add: [SYSLOG], device_cgroup_rules: ["c 1:11 r"]}
   norule: {<<: *box, cap_add: [SYSLOG], device_cgroup_rules: ["a 1:3 r"]}
   free: {<<: *box, security_opt: ["no-new-privileges:false", "seccomp:unconfined"]}
+  filtered: {<<: *box, security_opt: ["seccomp=seccomp.json"], healthcheck: {test: mkdir /m && exit 5; true, interval: 1s}}
+  all-of-it: {<<: *box, privileged: true, cap_drop: [SYS_BOOT]}
+  pids: {<<: *box, pid: host, ipc: host, command: ["sh", "-c", "sleep 4321 & exec sleep inf"]}
   none: {<<: *box, network_mode: none}
   host: {<<: *box, network_mode: host, uts: host}
   named:
@@ -40,7 +54,7 @@ services:
 YAML
 orlop up -d >/dev/null 2>"$test_dir/up" || fail "up: $(cat "$test_dir/up")"
 running() { orlop ps "$1" | grep -q " Up "; }
-for s in open all plain device rule norule free none host named; do wait_until 30 running $s || fail "$s: $(orlop why $s)"; done
+for s in open all plain device rule norule free filtered all-of-it pids none host named; do wait_until 30 running $s || fail "$s: $(orlop why $s)"; done
 in_() { orlop exec "$@"; }
 
 # stdin_open: cat waits for ever; without it, it is at its end at once.
@@ -79,6 +93,42 @@ expect "no-new-privileges:false" 0 "$(status free NoNewPrivs)"
 expect "seccomp, default" 2 "$(status plain Seccomp)"
 expect "seccomp:unconfined" 0 "$(status free Seccomp)"
 expect "exec is as its service" "0 0" "$(in_ free sh -c "echo \$(sed -n 's/^NoNewPrivs:\t//p;s/^Seccomp:\t//p' /proc/self/status)")"
+
+# A profile of one's own: its errors, and what it says of capabilities; execs and health checks obey it.
+expect "seccomp: a file" 2 "$(status filtered Seccomp)"
+expect_code 1 in_ filtered mkdir /x
+expect_match "its errno" "No space left" "$out"
+expect_code 0 in_ filtered rmdir /var/tmp
+expect_code 1 in_ plain rmdir /nowhere
+expect_match "a call of a capability that is there" "No such file" "$out"
+expect_code 2 in_ filtered ip link
+expect_match "an argument" "Operation not permitted" "$out"
+healthy() { orlop ps filtered | grep -q "(healthy)"; }
+wait_until 30 healthy || fail "a health check under the profile: $(orlop ps filtered)"
+
+# privileged: what the node itself may, and all of its devices; nothing of /proc and /sys is hidden.
+node_caps=$(sed -n 's/^CapBnd:\t//p' /proc/self/status)
+expect "privileged, capabilities" "$(printf %016x $((0x$node_caps & ~(1 << 22))))" "$(status all-of-it CapEff)"
+expect "privileged, seccomp" 0 "$(status all-of-it Seccomp)"
+expect "privileged, no_new_privs" 0 "$(status all-of-it NoNewPrivs)"
+devices='find /dev -xdev -type c -o -xdev -type b | grep -v console | sort'
+expect "privileged, devices" "$(sh -c "$devices")" "$(in_ all-of-it sh -c "$devices" | grep -v '^/dev/tty$\|^/dev/ptmx$' | cat - <(sh -c "$devices" | grep '^/dev/tty$\|^/dev/ptmx$') | sort)"
+expect_code 0 in_ all-of-it dd if=/dev/kmsg of=/dev/null bs=8192 count=1
+sys() { in_ "$1" awk '$2 == "/sys" {print substr($4, 1, 2)}' /proc/mounts; }
+expect "privileged, /sys" rw "$(sys all-of-it)"
+expect "/sys" ro "$(sys plain)"
+expect_match "privileged, /proc/interrupts" "^-" "$(in_ all-of-it ls -l /proc/interrupts)"
+expect_match "/proc/interrupts" "^c" "$(in_ plain ls -l /proc/interrupts)"
+
+# pid, ipc: host. What the task leaves in the node's namespace ends with it.
+expect "pid: host" "$(readlink /proc/self/ns/pid)" "$(in_ pids readlink /proc/self/ns/pid)"
+expect "ipc: host" "$(readlink /proc/self/ns/ipc)" "$(in_ pids readlink /proc/self/ns/ipc)"
+expect "ipc: host, /dev/shm" "$(stat -c %d /dev/shm)" "$(in_ pids stat -c %d /dev/shm)"
+left() { grep -zqs '^4321$' /proc/[0-9]*/cmdline; }
+left || fail "the task's second process is not to be seen"
+orlop scale pids=0 >/dev/null 2>&1 || fail "scale pids=0"
+gone() { ! left; }
+wait_until 30 gone || fail "a process of a task in the node's PID namespace runs on"
 
 expect "network_mode: none" "lo" "$(in_ none ls /sys/class/net | tr '\n' ' ' | sed 's/ $//')"
 expect "network_mode: host" "$(readlink /proc/self/ns/net)" "$(in_ host readlink /proc/self/ns/net)"

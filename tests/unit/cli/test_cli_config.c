@@ -113,7 +113,7 @@ static void test_what_up_would_refuse_is_told(void **state) {
     config("-q --profile debug", &s);
     assert_int_equal(s.code, 0);
     assert_string_equal(s.out, "");
-    assert_non_null(strstr(s.err, "compose.yaml:16:5: warning: services.shell.privileged: "));
+    assert_non_null(strstr(s.err, "compose.yaml:16:5: warning: services.shell.storage_opt: "));
     assert_non_null(strstr(s.err, "compose.yaml:17:5: warning: services.shell.user: user \"a b\""));
     assert_non_null(strstr(s.err, "orlop: 'orlop up' will refuse this: 3 findings\n"));
     config("-q --profile debug --no-consistency", &s);

@@ -169,6 +169,7 @@ static const struct test_case cases[] = {
     {.name = "hard", .manifest = true},
     {.name = "values", .manifest = true},
     {.name = "together", .manifest = true},
+    {.name = "seccomp", .manifest = true},
     {"app-voting", .profile = "seed", .manifest = true},
     {"app-wordpress", .manifest = true},
     {"app-monitoring", .manifest = true},
