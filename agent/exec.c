@@ -32,6 +32,7 @@ enum {
     REQUEST_BUDGET = 8 << 20, /* many short arguments take much more than their bytes */
     READ_BYTES = 32 * 1024,
     INPUT_MAX = BUS_WINDOW + BUS_FRAME_MAX,
+    INPUTS_MAX = 32 << 20, /* of all sessions; above, the one that keeps most is ended */
     WINDOW_SIDE_MAX = 65535,
     SIGNAL_MAX = 64,
     EXIT_NOT_EXECUTABLE = 126, /* as shells have it, and a task whose program is missing */
@@ -248,12 +249,28 @@ static void on_ready(uv_poll_t *h, int status, int events) {
     if (x->state != EXEC_OVER) want_all(x);
 }
 
+/* Each session's input is bounded by its credit; a few hundred windows would be too much. */
+static void keep_bounded(struct execs *e) {
+    struct session *most = NULL;
+    size_t sum = 0;
+    list_each (it, &e->sessions) {
+        struct session *x = list_entry(it, struct session, node);
+        if (x->state == EXEC_OVER) continue;
+        sum += x->input.len;
+        if (!most || x->input.len > most->input.len) most = x;
+    }
+    if (sum > INPUTS_MAX && most)
+        fail(most, -EBUSY,
+             "the process reads too slowly, as others do: there is no room for more of its input");
+}
+
 static void add_input(struct session *x, const void *data, size_t len) {
     if (buf_add(&x->input, data, len) < 0) {
         fail(x, -ENOBUFS, "too much input waits for the process");
         return;
     }
     if (x->state == EXEC_RUNNING) write_some(x);
+    keep_bounded(x->execs);
 }
 
 static void set_eof(struct session *x) {

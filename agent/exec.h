@@ -8,7 +8,8 @@
  * Owns     pipes, the terminal's master, the process: when the client goes away it is killed, when
  *          the agent's connection to the keeper breaks the keeper kills it.
  * Limits   EXECS_MAX at once; what the client sends is bounded by its credit (given back as the
- *          process reads), what the process writes by ours (it waits in its pipe).
+ *          process reads) and 32 MiB for all together (above, the session that keeps most is
+ *          ended), what the process writes by ours (it waits in its pipe).
  */
 #ifndef ORLOP_AGENT_EXEC_H
 #define ORLOP_AGENT_EXEC_H

@@ -8,6 +8,7 @@
  * Owns     sockets, threads of nng, queues. Callbacks never run inside a call of this header.
  * Limits   BUS_FRAME_MAX a message (a larger frame ends the connection), BUS_WINDOW bytes of DATA,
  *          or half of that and one larger message, in flight per stream and direction,
+ *          BUS_RELAY_BYTES kept by all relays together (above, the one that keeps most is ended),
  *          BUS_STREAMS_MAX open streams a connection, a connection that does not answer PING for
  *          BUS_DEAD_MS is closed.
  * See      tests/unit/bus
@@ -27,6 +28,7 @@
 enum {
     BUS_FRAME_MAX = 8 << 20, /* room for a whole app with its secrets */
     BUS_WINDOW = 1 << 20,
+    BUS_RELAY_BYTES = 32 << 20,
     BUS_STREAMS_MAX = 16384,
     BUS_PING_MS = 2000,
     BUS_DEAD_MS = 10000,
@@ -123,7 +125,8 @@ void bus_stream_hold(struct bus_stream *s);
 void bus_consumed(struct bus_stream *s, size_t n);
 
 /* Join two streams of different connections: what comes on one goes out on the other, with credit,
- * END, ERROR passed on. Both lose their ops; nothing is called back. */
+ * END, ERROR passed on. Both lose their ops; nothing is called back. What one reader leaves unread
+ * waits here: BUS_RELAY_BYTES. */
 void bus_relay(struct bus_stream *a, struct bus_stream *b);
 
 /* Bytes queued for sending on C: for limits of soft traffic. */

@@ -36,6 +36,7 @@ struct bus {
     int open_handles;
     bool closing, finishing;
     struct list conns, listeners, ready;
+    size_t relay_bytes; /* of all relay queues */
     void (*done)(void *ctx);
     void *done_ctx;
 };

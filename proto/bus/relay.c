@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Two streams joined back to back. Each hop keeps its own credit: a message is consumed on one when
- * it was queued on the other, and what cannot be queued yet waits here, at most a window of it. */
+ * it was queued on the other, and what cannot be queued yet waits here, at most a window of it.
+ * Credit once given cannot be taken back, so many that are not read must not add up: above
+ * BUS_RELAY_BYTES the one that keeps most is ended. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,12 +16,18 @@ static size_t waiting(const struct relay_queue *q) {
     return q->bytes.len - q->bytes.at;
 }
 
-static int append(struct relay_queue *q, const uint8_t *body, size_t len) {
-    struct wire_bytes *b = &q->bytes;
-    size_t need = waiting(q) + PREFIX + len;
+static void set_cap(struct bus_stream *s, size_t cap) {
+    struct bus *b = s->conn->bus;
+    b->relay_bytes = b->relay_bytes - s->queue.bytes.cap + cap;
+    s->queue.bytes.cap = cap;
+}
+
+static int append(struct bus_stream *s, const uint8_t *body, size_t len) {
+    struct wire_bytes *b = &s->queue.bytes;
+    size_t need = waiting(&s->queue) + PREFIX + len;
     if (need > RELAY_MAX) return -ENOBUFS; /* only a flood of tiny messages gets here */
     if (b->at > 0) {
-        memmove(b->p, b->p + b->at, waiting(q));
+        memmove(b->p, b->p + b->at, waiting(&s->queue));
         b->len -= b->at;
         b->at = 0;
     }
@@ -29,7 +37,7 @@ static int append(struct relay_queue *q, const uint8_t *body, size_t len) {
         uint8_t *p = mem_resize(b->p, cap, 1);
         if (!p) return -ENOMEM;
         b->p = p;
-        b->cap = cap;
+        set_cap(s, cap);
     }
     uint32_t n = (uint32_t) len;
     memcpy(b->p + b->len, &n, PREFIX);
@@ -39,6 +47,7 @@ static int append(struct relay_queue *q, const uint8_t *body, size_t len) {
 }
 
 void relay__fini(struct bus_stream *s) {
+    set_cap(s, 0);
     mem_free(s->queue.bytes.p);
     s->queue.bytes = (struct wire_bytes){0};
 }
@@ -47,6 +56,23 @@ static void fail_both(struct bus_stream *s, int code, const char *text) {
     struct bus_stream *other = s->relay;
     stream__fail(s, code, text);
     if (other) stream__fail(other, code, text);
+}
+
+static struct bus_stream *fuller(struct bus_conn *c, struct bus_stream *most) {
+    for (size_t i = 0; i < c->streams.cap; i++)
+        for (struct bus_stream *s = c->streams.buckets[i]; s; s = s->next)
+            if (!most || s->queue.bytes.cap > most->queue.bytes.cap) most = s;
+    return most;
+}
+
+static void keep_bounded(struct bus *b) {
+    struct bus_stream *most = NULL;
+    if (b->relay_bytes <= BUS_RELAY_BYTES) return;
+    list_each (it, &b->conns) most = fuller(list_entry(it, struct bus_conn, link), most);
+    if (most)
+        fail_both(
+            most, -EBUSY,
+            "read too slowly, as others are: there is no room for more that waits to be read");
 }
 
 void relay__data(struct bus_stream *s, const uint8_t *body, size_t len) {
@@ -60,8 +86,9 @@ void relay__data(struct bus_stream *s, const uint8_t *body, size_t len) {
         stream__consume(s, len);
         return;
     }
-    if (r == -EAGAIN) r = append(&to->queue, body, len);
+    if (r == -EAGAIN) r = append(to, body, len);
     if (r < 0) fail_both(s, r, "cannot pass a message on");
+    keep_bounded(s->conn->bus);
 }
 
 void relay__writable(struct bus_stream *s) {
@@ -96,6 +123,7 @@ void relay__end(struct bus_stream *s) {
 void relay__over(struct bus_stream *s) {
     struct bus_stream *other = s->relay;
     s->relay = NULL;
+    relay__fini(s); /* it sends no more */
     if (!other) return;
     other->relay = NULL;
     if (s->err.code != 0) stream__fail(other, s->err.code, s->err.text);

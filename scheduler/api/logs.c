@@ -6,7 +6,7 @@
  * silent holds the others up for MERGE_MS when following, and until it speaks or ends otherwise.
  * Credit: a node's batch is acknowledged when its last line went to the client, so a slow client
  * stops the nodes and costs at most a window for each of them here. If all of them together hold more
- * than API_LOGS_BYTES, the one that holds most is ended with a sentence. Follow: tasks that appear
+ * than API_LOGS_BYTES of memory, the one that holds most is ended with a sentence. Follow: tasks that appear
  * later, or whose node came back, get a stream of their own. End: when all nodes have ended (not
  * following), or the app is gone. Freed when every stream and the timer are closed. */
 #include <errno.h>
@@ -29,7 +29,7 @@ struct batch {
     struct list link;
     struct arena arena;
     Orlop__LogBatch *m;
-    size_t next, len;
+    size_t next, len; /* len: on the wire, for the credit */
 };
 
 struct source {
@@ -63,7 +63,7 @@ static void count_bytes(struct logs *l, ssize_t n) {
 }
 
 static void free_batch(struct source *src, struct batch *b) {
-    count_bytes(src->logs, -(ssize_t) b->len);
+    count_bytes(src->logs, -(ssize_t) b->arena.used);
     if (src->stream) bus_consumed(src->stream, b->len);
     list_del(&b->link);
     arena_fini(&b->arena);
@@ -275,7 +275,7 @@ static void source_data(void *ctx, struct bus_stream *stream, const uint8_t *bod
     }
     bus_stream_hold(stream);
     list_add_tail(&src->batches, &b->link);
-    count_bytes(l, (ssize_t) len);
+    count_bytes(l, (ssize_t) b->arena.used); /* short lines take three times their bytes */
     name_lines(l, b->m);
     if (!b->m->n_lines) free_batch(src, b);
     merge(l, false);

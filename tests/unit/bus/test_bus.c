@@ -384,6 +384,8 @@ static void test_relay_passes_errors_both_ways(void **state) {
     assert_int_equal(r->recs[0].err.code, -ECANCELED);
 }
 
+enum { RELAYS = 40, RELAYS_KEPT = BUS_RELAY_BYTES / BUS_WINDOW };
+
 static bool relay_is_full(struct rig *r, void *arg) {
     size_t *seen = arg;
     bool stuck = r->recs[0].bytes > 0 && *seen == r->recs[0].bytes;
@@ -411,6 +413,45 @@ static void test_relay_stops_the_sender_of_a_slow_reader(void **state) {
     assert_int_equal(rec.err.code, 0);
     assert_int_equal(r->recs[0].bytes, 100 * 100000);
     assert_false(r->recs[0].torn);
+}
+
+static bool closed_enough(struct rig *r, void *arg) {
+    const struct rec *recs = arg;
+    size_t n = 0;
+    (void) r;
+    for (size_t i = 0; i < RELAYS; i++) n += recs[i].closed;
+    return n >= RELAYS - RELAYS_KEPT;
+}
+
+/* Each keeps a window of 1 MiB; those that find no room in BUS_RELAY_BYTES are ended with a
+ * sentence, the others are whole. */
+static void test_relays_together_keep_no_more_than_their_bound(void **state) {
+    struct rig *r = *state;
+    relay_to_client(r);
+    static struct rec recs[RELAYS];
+    char body[2] = {M_TAKE_HOLD, 0};
+    for (size_t i = 0; i < RELAYS; i++) {
+        recs[i] = (struct rec){.to_send = 30, .size = 100000, .end_after = true};
+        (void) rig_request(r, &recs[i], M_RELAY, body);
+        rec_pump(&recs[i]);
+    }
+    assert_true(rig_until(r, closed_enough, recs));
+    for (size_t i = 0; i < r->n_recs; i++) {
+        r->recs[i].hold = false;
+        if (r->recs[i].s) bus_consumed(r->recs[i].s, r->recs[i].held);
+    }
+    size_t ended = 0;
+    for (size_t i = 0; i < RELAYS; i++) {
+        assert_true(rig_until_closed(r, &recs[i]));
+        ended += recs[i].err.code == -EBUSY && strstr(recs[i].err.text, "too slowly");
+        if (recs[i].err.code == 0) assert_int_equal(recs[i].to_send, 0);
+    }
+    assert_int_equal(ended, RELAYS - RELAYS_KEPT);
+    for (size_t i = 0; i < r->n_recs; i++) {
+        assert_true(rig_until_closed(r, &r->recs[i]));
+        assert_false(r->recs[i].torn);
+        if (r->recs[i].err.code == 0) assert_int_equal(r->recs[i].bytes, 30 * 100000);
+    }
 }
 
 static void test_relay_broken_connection_ends_both(void **state) {
@@ -509,6 +550,7 @@ int main(void) {
         T(test_relay_passes_data_and_end),
         T(test_relay_passes_errors_both_ways),
         T(test_relay_stops_the_sender_of_a_slow_reader),
+        T(test_relays_together_keep_no_more_than_their_bound),
         T(test_relay_broken_connection_ends_both),
         cmocka_unit_test(test_failing_allocations_end_streams_and_nothing_else),
         T(test_close_with_everything_under_way),
