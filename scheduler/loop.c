@@ -103,12 +103,22 @@ static void plan_refused_again(struct sched *s) {
     }
 }
 
+/* The disk or the queue is full, or nobody knows: look again, but not at once. */
+static void plan_all_later(struct sched *s) {
+    int64_t at = sched_now_ms(s) + PLAN_RETRY_MS;
+    const char *name;
+    for (size_t i = 0; map_next(&s->state.apps, &i, &name, NULL);) {
+        struct app_work *w = work_of(s, name);
+        if (w->wake_ms > at) w->wake_ms = at;
+    }
+}
+
 static void planned(void *ctx, int status, uint64_t idx) {
     struct sched *s = ctx;
     (void) idx;
     s->planning = false;
     plan_refused_again(s);
-    if (status < 0) sched_plan_all(s); /* refused by the disk, or unknown: look again */
+    if (status < 0) plan_all_later(s);
     soon(s);
 }
 
@@ -172,11 +182,9 @@ static void plan(struct sched *s) {
     if (p->n) {
         int r = sched_propose(s, p->entries, p->n, planned, s);
         s->planning = r == 0;
-        if (r < 0) { /* the queue or the disk is full: try again soon */
+        if (r < 0) {
             log_warn("plan.propose", "error=%d retry_ms=%d", r, PLAN_RETRY_MS);
-            const char *name;
-            for (size_t i = 0; map_next(&s->state.apps, &i, &name, NULL);)
-                work_of(s, name)->wake_ms = now + PLAN_RETRY_MS;
+            plan_all_later(s);
         }
     }
     plan_fini(p);

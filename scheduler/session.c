@@ -356,18 +356,22 @@ static void up_applied(void *ctx, int status, uint64_t idx) {
     unref(s);
 }
 
+/* Looked at again with each heartbeat: the disk may have been full. */
+static void propose_up(struct session *s) {
+    const struct node *n = state_node(&s->agents->sched->state, s->agent->name);
+    if (!n || n->up || s->up_proposed || s->acked_idx < s->sync_idx) return;
+    Orlop__EntryNodeUp e = ORLOP__ENTRY_NODE_UP__INIT;
+    e.node = s->agent->name;
+    e.acked_idx = s->acked_idx;
+    s->up_proposed =
+        sched_propose_one(s->agents->sched, ORLOP__ENTRY__WHAT_NODE_UP, &e, up_applied, s) == 0;
+    if (s->up_proposed) s->refs++;
+}
+
 static void on_applied(struct session *s, const Orlop__Applied *a) {
     if (s->stage != SESSION_SYNCED) return;
     if (a->idx > s->acked_idx && a->idx <= s->sent_idx) s->acked_idx = a->idx;
-    const struct node *n = state_node(&s->agents->sched->state, s->agent->name);
-    if (n && !n->up && !s->up_proposed && s->acked_idx >= s->sync_idx) {
-        Orlop__EntryNodeUp e = ORLOP__ENTRY_NODE_UP__INIT;
-        e.node = s->agent->name;
-        e.acked_idx = s->acked_idx;
-        s->up_proposed =
-            sched_propose_one(s->agents->sched, ORLOP__ENTRY__WHAT_NODE_UP, &e, up_applied, s) == 0;
-        if (s->up_proposed) s->refs++;
-    }
+    propose_up(s);
     sched_acks_changed(s->agents->sched);
 }
 
@@ -377,6 +381,8 @@ static void on_heartbeat(struct session *s, const Orlop__Heartbeat *h) {
     g->cpu_permille = h->cpu_permille;
     g->memory_used_bytes = h->memory_used_bytes;
     if (!s->agents->sched->ready || g->down_proposed || s->stage != SESSION_SYNCED) return;
+    propose_up(s);
+    if (s->pending.n) agents__flush_soon(s->agents);
     if (s->n_out > OUT_SOFT_MAX) return;
     Orlop__HeartbeatAnswer a = ORLOP__HEARTBEAT_ANSWER__INIT;
     Orlop__AgentDown m = ORLOP__AGENT_DOWN__INIT;
@@ -393,18 +399,23 @@ struct status_call {
     struct session_batch batch;
 };
 
+/* A full disk, most likely: B is certainly not in the log. The node stays connected (exec and logs
+ * need no log of ours) and its statuses wait for the next heartbeat; what came meanwhile is newer. */
+static void refused(struct session *s, const struct session_batch *b, int status) {
+    int r = status == -ENOSPC || status == -EAGAIN ? 0 : status;
+    for (size_t i = 0; i < b->n && !r; i++)
+        if (!map_get(&s->pending.index, b->list[i]->task)) r = batch_add(&s->pending, b->list[i]);
+    if (r < 0) session_fail(s, r, "statuses cannot be taken now");
+}
+
 static void status_applied(void *ctx, int status, uint64_t idx) {
     struct status_call *c = ctx;
     struct session *s = c->session;
     (void) idx;
     s->batch_in_flight = false;
-    if (!over(s)) {
-        if (status < 0)
-            session_fail(s, status, "statuses cannot be taken now");
-        else
-            send_committed(s, c->batch.list, c->batch.n);
-    }
-    if (!over(s) && s->pending.n) agents__flush_soon(s->agents);
+    if (!over(s) && status == 0) send_committed(s, c->batch.list, c->batch.n);
+    if (!over(s) && status < 0) refused(s, &c->batch, status);
+    if (!over(s) && status == 0 && s->pending.n) agents__flush_soon(s->agents);
     batch_fini(&c->batch);
     mem_free(c);
     unref(s);
