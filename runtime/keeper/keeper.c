@@ -99,6 +99,7 @@ static int run(struct keeper *k) {
  */
 static void tear_down(struct keeper *k) {
     list_each_safe (it, &k->peers) keeper__peer_close(list_entry(it, struct peer, node));
+    keeper__pump_end(k);
     char path[PATHS_FULL_MAX];
     (void) unlink(paths_run(&k->paths, "keeper.sock", path));
     (void) unlink(paths_run(&k->paths, "hold.sock", path));

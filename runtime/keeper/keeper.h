@@ -247,9 +247,10 @@ const char *keeper__fifo_path(const struct keeper *k, const struct stream *s,
                               char buf[static PATHS_FULL_MAX]);
 void keeper__pump_turn(struct keeper *k);
 int64_t keeper__pump_deadline_ms(const struct keeper *k); /* 0 = at once, INT64_MAX = none */
-void keeper__streams_finish(struct keeper *k,
-                            struct attempt *a); /* it has ended: last bytes, close */
+/* It has ended: last bytes, close. On a full disk later. */
+void keeper__streams_finish(struct keeper *k, struct attempt *a);
 void keeper__streams_close(struct keeper *k, struct attempt *a);
+void keeper__pump_end(struct keeper *k); /* nothing lives: what cannot be written now is lost */
 must_use int keeper__fifo_mount(const struct paths *p, struct err *err);
 void keeper__fifo_unmount(const struct paths *p);
 

@@ -83,9 +83,22 @@ int keeper__pump_init(struct keeper *k) {
     return loop_add(&k->loop, &k->pump.streams, k->pump.loop.epoll, EPOLLIN, on_streams);
 }
 
+/* Lines of two attempts never mix: what an earlier one left on a full disk comes first. */
+static int finish_earlier(struct keeper *k, struct task *t, struct err *err) {
+    if (!t->sink_open) return 0;
+    list_each (it, &t->attempts) {
+        struct attempt *a = list_entry(it, struct attempt, in_task);
+        if (a->state == ATTEMPT_ENDED) keeper__streams_finish(k, a);
+    }
+    if (!t->sink_open) return 0;
+    return err_say(err, -ENOSPC, "the last lines of the attempt before wait for room on the disk");
+}
+
 static int open_sink(struct keeper *k, struct attempt *a, struct err *err) {
     struct task *t = a->task;
-    if (t->sink_open) return 0;
+    if (t->sink_open && a->state != ATTEMPT_UNSET) return 0; /* adopted, as the one before it */
+    int earlier = finish_earlier(k, t, err);
+    if (earlier < 0) return earlier;
     char dir[PATHS_FULL_MAX];
     snprintf(dir, sizeof dir, "%s/tasks/%s/log", k->paths.state, t->id);
     bool none = a->start.flags & RECORD_START_LOG_NONE;
@@ -141,8 +154,20 @@ static int64_t waiting_bytes(const struct stream *s) {
     return ioctl(s->source.fd, FIONREAD, &n) < 0 ? -errno : n;
 }
 
+static void stall(struct keeper *k, struct stream *s, int64_t why) {
+    if (!s->stalled)
+        log_warn("log.stalled", "task=%s err=\"%s\" next=\"again every %d ms\"", s->owner->task->id,
+                 err_text((int) why), STREAM_RETRY_MS);
+    s->stalled = true;
+    wait_until(k, s, k->now_ms + STREAM_RETRY_MS);
+}
+
 static void step(struct keeper *k, struct stream *s) {
     list_del(&s->queue);
+    if (s->owner->state == ATTEMPT_ENDED) {
+        keeper__streams_finish(k, s->owner);
+        return;
+    }
     int64_t have = waiting_bytes(s);
     if (have <= 0) return; /* idle; the next byte wakes it */
     refill(k, s);
@@ -153,11 +178,7 @@ static void step(struct keeper *k, struct stream *s) {
     int64_t n =
         sink_move(&s->owner->task->sink, s->source.fd, s->number, STREAM_STEP, clock_unix_ns());
     if (n < 0) {
-        if (!s->stalled)
-            log_warn("log.stalled", "task=%s err=\"%s\" next=\"again every %d ms\"",
-                     s->owner->task->id, err_text((int) n), STREAM_RETRY_MS);
-        s->stalled = true;
-        wait_until(k, s, k->now_ms + STREAM_RETRY_MS);
+        stall(k, s, n);
         return;
     }
     s->stalled = false;
@@ -196,6 +217,10 @@ int64_t keeper__pump_deadline_ms(const struct keeper *k) {
 
 static void close_stream(struct keeper *k, struct stream *s) {
     list_del(&s->queue);
+    int64_t left = s->source.ready && s->stalled ? waiting_bytes(s) : 0;
+    if (left > 0)
+        log_error("log.lost", "task=%s bytes=%lld why=\"its disk stayed full\"", s->owner->task->id,
+                  (long long) left);
     if (s->source.ready) {
         loop_remove(&k->pump.loop, &s->source);
         keeper__hold_drop(k, s);
@@ -209,18 +234,18 @@ void keeper__streams_close(struct keeper *k, struct attempt *a) {
     close_stream(k, &a->out[1]);
 }
 
-/* What is left when all writers are dead: at most a pipe's capacity, so no bucket. */
-static void drain(struct stream *s) {
+/* What is left when all writers are dead: at most a pipe's capacity, so no bucket. False: it stays
+ * there, the disk is full. */
+static bool drain(struct keeper *k, struct stream *s) {
     int64_t moved = 0;
     while (s->source.ready && moved < FINISH_BYTES_MAX && waiting_bytes(s) > 0) {
         int64_t n =
             sink_move(&s->owner->task->sink, s->source.fd, s->number, STREAM_STEP, clock_unix_ns());
-        if (n < 0)
-            log_error("log.lost", "task=%s err=\"%s\" bytes=%lld", s->owner->task->id,
-                      err_text((int) n), (long long) waiting_bytes(s));
-        if (n <= 0) return;
+        if (n < 0) stall(k, s, n);
+        if (n <= 0) return n == 0;
         moved += n;
     }
+    return true;
 }
 
 static bool streams_in_use(const struct task *t) {
@@ -233,14 +258,24 @@ static bool streams_in_use(const struct task *t) {
 
 void keeper__streams_finish(struct keeper *k, struct attempt *a) {
     struct task *t = a->task;
-    if (t->sink_open) {
-        drain(&a->out[0]);
-        drain(&a->out[1]);
-    }
+    bool out = !t->sink_open || drain(k, &a->out[0]), err = !t->sink_open || drain(k, &a->out[1]);
+    if (!out || !err) return; /* step() comes here again, and so does the next keeper */
     keeper__streams_close(k, a);
     if (!t->sink_open || streams_in_use(t)) return;
     sink_close(&t->sink);
     t->sink_open = false;
+}
+
+void keeper__pump_end(struct keeper *k) {
+    const char *id;
+    void *t;
+    for (size_t i = 0; map_next(&k->tasks, &i, &id, &t);) {
+        list_each (it, &((struct task *) t)->attempts) {
+            struct attempt *a = list_entry(it, struct attempt, in_task);
+            keeper__streams_finish(k, a);
+            keeper__streams_close(k, a);
+        }
+    }
 }
 
 static const char *fifo_dir(const struct paths *p, char buf[static PATHS_FULL_MAX]) {

@@ -106,7 +106,8 @@ static void adopt_child(struct keeper *k, struct attempt *a, struct container_pr
     if (log < 0) {
         abort_start(a, p->pidfd, log, "log", err.text);
     } else if (r < 0) {
-        abort_start(a, p->pidfd, r, "record", "the start record could not be written");
+        (void) err_set(&err, r, "write the start record");
+        abort_start(a, p->pidfd, r, "record", err.text);
     } else {
         keeper__hold_stream(k, &a->out[0]);
         keeper__hold_stream(k, &a->out[1]);
