@@ -15,13 +15,28 @@
 #include "runtime/base/mem.h"
 #include "runtime/image/query.h"
 #include "runtime/image/stream.h"
+#include "runtime/image/tar.h"
 
-enum { CHUNK = 64 << 10, TAR_BLOCK = 512 };
+enum { CHUNK = 64 << 10, TAR_BLOCK = IMAGE_TAR_BLOCK };
+
+/* What is no archive is refused by its first block, and not read up to the limit. */
+static int check_begin(const struct image_import *im, struct err *err) {
+    static const unsigned char zeros[TAR_BLOCK];
+    unsigned char first[TAR_BLOCK];
+    ssize_t n = pread(im->spool, first, TAR_BLOCK, 0);
+    if (n < 0) return err_set(err, -errno, "read the archive");
+    if (n == TAR_BLOCK && memcmp(first, zeros, TAR_BLOCK) == 0)
+        return err_set(err, -EINVAL, "the archive is empty");
+    if (n != TAR_BLOCK || !image__tar_is_header(first))
+        return err_set(err, -EBADMSG, "not a tar archive");
+    return 0;
+}
 
 static int copy_stream(struct image_stream *from, struct image_import *im,
                        struct image_budget *budget, struct err *err) {
     auto_free char *chunk = mem_alloc(CHUNK);
     if (!chunk) return err_set(err, -ENOMEM, "receive the archive");
+    bool begun = false;
     for (;;) {
         ssize_t n = image__stream_read(from, chunk, CHUNK, err);
         if (n <= 0) return (int) n;
@@ -30,6 +45,10 @@ static int copy_stream(struct image_stream *from, struct image_import *im,
         r = fd_write_all(im->spool, chunk, (size_t) n);
         if (r < 0) return err_set(err, r, "write to the image store");
         im->spool_bytes += (uint64_t) n;
+        if (begun || im->spool_bytes < TAR_BLOCK) continue;
+        begun = true;
+        r = check_begin(im, err);
+        if (r < 0) return r;
     }
 }
 

@@ -104,6 +104,21 @@ void image__tar_free(struct image_tar *t) {
     mem_free(t);
 }
 
+/* Of the block with blanks in the checksum's place; old writers added signed bytes. */
+bool image__tar_is_header(const unsigned char block[static IMAGE_TAR_BLOCK]) {
+    enum { AT = 148, LEN = 8 };
+    int want = 0, sum = LEN * ' ', sum_signed = LEN * ' ';
+    size_t i = AT;
+    while (i < AT + LEN && block[i] == ' ') i++;
+    while (i < AT + LEN && block[i] >= '0' && block[i] <= '7') want = want * 8 + block[i++] - '0';
+    for (i = 0; i < IMAGE_TAR_BLOCK; i++) {
+        if (i >= AT && i < AT + LEN) continue;
+        sum += block[i];
+        sum_signed += (signed char) block[i];
+    }
+    return want == sum || want == sum_signed;
+}
+
 /* In the C locale every name beyond ASCII in an extended header is "not convertible": libarchive
  * then hands out the bytes themselves, which is what is wanted. */
 static bool harmless(struct archive *a) {

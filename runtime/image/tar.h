@@ -9,6 +9,7 @@
 #ifndef ORLOP_IMAGE_TAR_H
 #define ORLOP_IMAGE_TAR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,6 +33,10 @@ must_use int image__tar_next(struct image_tar *t, struct archive_entry **ret, st
  */
 must_use int image__tar_data(struct image_tar *t, const void **ret, size_t *ret_n,
                              uint64_t *ret_offset, struct err *err);
+
+/* Does a member's header have its checksum? What is no archive is known by its first block. */
+enum { IMAGE_TAR_BLOCK = 512 };
+bool image__tar_is_header(const unsigned char block[static IMAGE_TAR_BLOCK]);
 
 /* Where the current entry's first header starts: an offset for image__tar_from_file. */
 uint64_t image__tar_position(const struct image_tar *t);

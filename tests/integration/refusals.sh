@@ -68,6 +68,14 @@ expect_match "evil layer" '\.\.' "$out"
 [ ! -e /tmp/orlop-escaped ] || fail "the layer escaped"
 expect_code 5 orlop image inspect evil:1
 
+# what has no end and is no archive: refused by its first bytes
+expect_code 1 orlop image import /dev/zero zero:1
+expect_match "a device" 'neither a file nor a directory nor a pipe' "$out"
+expect_code 1 timeout 60 "$ORLOP_BUILD/cli/orlop" image import - zero:1 </dev/zero
+expect_match "zeros without an end" 'the archive is empty' "$out"
+expect_code 1 timeout 60 "$ORLOP_BUILD/cli/orlop" image import - zero:1 < <(yes)
+expect_match "lines without an end" 'not a tar archive' "$out"
+
 # no root
 if command -v setpriv >/dev/null; then
     expect_code 7 env ORLOP_RUN_DIR=/tmp/orlop-noroot ORLOP_STATE_DIR=/tmp/orlop-noroot setpriv --reuid 65534 --regid 65534 --clear-groups "$ORLOP_BUILD/cli/orlop" dev --detach
