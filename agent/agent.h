@@ -27,6 +27,7 @@ struct agent_images;
 struct execs;
 struct health;
 struct logs;
+struct oom;
 struct ports;
 struct asession;
 struct aview;
@@ -61,6 +62,7 @@ struct agent {
     struct aconns *conns;
     struct ports *ports;
     struct health *health;
+    struct oom *oom;
     struct klink *klink;
     struct agent_images *image_requests;
     struct logs *logs;

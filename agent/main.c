@@ -22,6 +22,7 @@
 #include "agent/agent.h"
 #include "agent/connections.h"
 #include "agent/health.h"
+#include "agent/oom.h"
 #include "agent/ports.h"
 #include "agent/relink.h"
 #include "agent/requests.h"
@@ -79,6 +80,7 @@ static void begin_end(struct process *p) {
     asession_close(a->session);
     a->session = NULL;
     health_close(a->health);
+    oom_close(a->oom);
     requests_close(a);
     klink_close(a->klink);
     ports_close(a->ports);
@@ -231,6 +233,7 @@ static int make_parts(struct agent *a, struct err *err) {
     char path[PATHS_FULL_MAX];
     agent_init_core(a);
     int r = health_new(a, &a->health);
+    if (r == 0) r = oom_new(a, &a->oom);
     if (r == 0) r = ports_new(a, paths_run(&a->paths, "proxy.sock", path), &a->ports);
     if (r == 0) r = aview_new(a, &a->view);
     if (r == 0) r = aconns_new(a, &a->conns);

@@ -88,6 +88,7 @@ static void next_attempt(struct rec *r, struct task *t, int64_t delay_ms) {
     t->attempt++;
     t->first = false;
     t->exited = t->exit_known = t->oom = false;
+    t->oom_kills = 0;
     t->exit_code = t->signal = 0;
     t->pid = 0;
     t->started_unix_ms = t->ended_unix_ms = 0;
@@ -445,6 +446,15 @@ static void on_health(struct rec *r, struct task *t, const struct rec_event *ev)
     rec__act(r, REC_STATUS, t, 0);
 }
 
+static void on_oom(struct rec *r, struct task *t, const struct rec_event *ev) {
+    if (t->state != TASK_RUNNING || ev->attempt != t->attempt || ev->idx == t->oom_kills) return;
+    t->oom_kills = ev->idx;
+    t->oom = true;
+    rec__say(t, "out of memory: the kernel killed %llu process%s of it",
+             (unsigned long long) ev->idx, ev->idx == 1 ? "" : "es");
+    rec__act(r, REC_STATUS, t, 0);
+}
+
 static void on_saved(struct rec *r, struct task *t) {
     t->pending &= ~(unsigned) TASK_PENDING_SAVE;
     if (t->state == TASK_SAVING)
@@ -507,6 +517,9 @@ static void on_task_event(struct rec *r, struct task *t, const struct rec_event 
         return;
     case REC_EV_HEALTH:
         on_health(r, t, ev);
+        return;
+    case REC_EV_OOM:
+        on_oom(r, t, ev);
         return;
     case REC_EV_COMMITTED:
         if (t->state == TASK_GONE && ev->gone && ev->state == t->end) t->committed = true;

@@ -45,6 +45,7 @@ enum rec_event_kind {
     REC_EV_SAVED,
     REC_EV_DRAINED,
     REC_EV_HEALTH,
+    REC_EV_OOM, /* idx: as many processes of it were killed; it goes on */
     REC_EV_COMMITTED,
     REC_EV_DELETED,
     REC_EV_DELETE_FAILED,

@@ -75,6 +75,7 @@ struct task {
     /* The end, once it is decided; before that the attempt's exit. */
     Orlop__TaskState end;
     bool exited, exit_known, oom;
+    uint64_t oom_kills; /* while it runs: processes of the attempt that the kernel killed */
     int exit_code, signal;
     char reason[ERR_TEXT_MAX];
     int64_t started_unix_ms, ended_unix_ms;

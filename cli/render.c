@@ -255,6 +255,7 @@ static void running(const Orlop__TaskStatus *s, struct buf *out) {
     char text[DURATION_TEXT_MAX];
     buf_printf(out, "Up %s", duration_text(clock_unix_ms() - s->started_unix_ms, text));
     if (s->health) buf_printf(out, " (%s)", render_health(s->health));
+    if (s->oom) buf_printf(out, ", %s", s->reason);
 }
 
 void render_status(const Orlop__TaskInfo *t, struct buf *out) {

@@ -46,15 +46,25 @@ static const char *state_kind(Orlop__TaskState s) {
 
 const char *events_kind(const struct change *c) {
     static const char *const kinds[] = {
-        [CHANGE_APP_APPLIED] = "app.applied",     [CHANGE_APP_SCALED] = "app.scaled",
-        [CHANGE_APP_RESTARTED] = "app.restarted", [CHANGE_APP_REMOVING] = "app.removing",
-        [CHANGE_APP_DELETED] = "app.deleted",     [CHANGE_TASK_CREATED] = "task.created",
-        [CHANGE_TASK_ASSIGNED] = "task.assigned", [CHANGE_TASK_DRAINING] = "task.draining",
-        [CHANGE_TASK_STOPPING] = "task.stop",     [CHANGE_TASK_RESTARTED] = "task.restarted",
-        [CHANGE_TASK_GONE] = "task.gone",         [CHANGE_TASK_DELETED] = "task.deleted",
-        [CHANGE_FACT] = "service.completed",      [CHANGE_NODE_REGISTERED] = "node.registered",
-        [CHANGE_NODE_SYNCED] = "node.synced",     [CHANGE_NODE_UP] = "node.up",
-        [CHANGE_NODE_DOWN] = "node.down",         [CHANGE_LEADER] = "scheduler.leader",
+        [CHANGE_APP_APPLIED] = "app.applied",
+        [CHANGE_APP_SCALED] = "app.scaled",
+        [CHANGE_APP_RESTARTED] = "app.restarted",
+        [CHANGE_APP_REMOVING] = "app.removing",
+        [CHANGE_APP_DELETED] = "app.deleted",
+        [CHANGE_TASK_CREATED] = "task.created",
+        [CHANGE_TASK_ASSIGNED] = "task.assigned",
+        [CHANGE_TASK_DRAINING] = "task.draining",
+        [CHANGE_TASK_STOPPING] = "task.stop",
+        [CHANGE_TASK_RESTARTED] = "task.restarted",
+        [CHANGE_TASK_OOM] = "task.oom",
+        [CHANGE_TASK_GONE] = "task.gone",
+        [CHANGE_TASK_DELETED] = "task.deleted",
+        [CHANGE_FACT] = "service.completed",
+        [CHANGE_NODE_REGISTERED] = "node.registered",
+        [CHANGE_NODE_SYNCED] = "node.synced",
+        [CHANGE_NODE_UP] = "node.up",
+        [CHANGE_NODE_DOWN] = "node.down",
+        [CHANGE_LEADER] = "scheduler.leader",
     };
     if (c->kind == CHANGE_TASK_STATE) return state_kind(c->task->status.state);
     if (c->kind == CHANGE_TASK_HEALTH)

@@ -75,6 +75,8 @@ void describe_trouble(struct describe *d, const struct task *t, struct err *ret)
         else if (st->health == ORLOP__HEALTH__HEALTH_STARTING)
             err_say(ret, -EAGAIN, "its health check has not succeeded yet%s%s",
                     *st->health_output ? ": " : "", st->health_output);
+        else if (st->oom)
+            err_say(ret, -ENOMEM, "%s", st->reason);
     } else {
         err_say(ret, -EAGAIN, "%s%s%s", gate_state_name(st->state), *st->reason ? ": " : "",
                 st->reason);

@@ -233,7 +233,8 @@ static int take_status(struct task *t, const Orlop__TaskStatus *st) {
     return 0;
 }
 
-static void tell(struct state *s, const struct task *t, const Orlop__TaskStatus *before) {
+static void tell(struct state *s, const struct task *t, const Orlop__TaskStatus *before,
+                 bool new_reason) {
     const struct service *svc = t->service;
     if (before->attempt && (before->boot != t->status.boot || before->attempt != t->status.attempt))
         state__emit(s, CHANGE_TASK_RESTARTED, svc->app, svc, t, t->status.reason);
@@ -241,6 +242,8 @@ static void tell(struct state *s, const struct task *t, const Orlop__TaskStatus 
         state__emit(s, CHANGE_TASK_STATE, svc->app, svc, t, t->status.reason);
     else if (before->health != t->status.health)
         state__emit(s, CHANGE_TASK_HEALTH, svc->app, svc, t, t->status.health_output);
+    else if (t->status.oom && new_reason && t->status.state == ORLOP__TASK_STATE__RUNNING)
+        state__emit(s, CHANGE_TASK_OOM, svc->app, svc, t, t->status.reason);
 }
 
 int apply__merge_status(struct state *s, struct node *n, const Orlop__TaskStatus *st) {
@@ -252,6 +255,7 @@ int apply__merge_status(struct state *s, struct node *n, const Orlop__TaskStatus
         !newer(&t->status, st))
         return 0;
     Orlop__TaskStatus before = t->status; /* its numbers; its texts are gone after the next line */
+    bool new_reason = !str_eq(t->status.reason, st->reason);
     int r = take_status(t, st);
     if (r < 0) return r;
     state__touch_service(s, t->service);
@@ -259,7 +263,7 @@ int apply__merge_status(struct state *s, struct node *n, const Orlop__TaskStatus
         t->ended_ms = s->now_ms;
         state__touch_task(s, t);
     }
-    tell(s, t, &before);
+    tell(s, t, &before, new_reason);
     look_for_fact(s, t);
     return gone ? now_gone(s, t) : 0;
 }

@@ -175,6 +175,7 @@ enum change_kind {
     CHANGE_NODE_UP,
     CHANGE_NODE_DOWN,
     CHANGE_LEADER,
+    CHANGE_TASK_OOM, /* it goes on without a process that the kernel killed */
 };
 
 /* Told while an entry is applied; all pointers are borrowed for the call. */

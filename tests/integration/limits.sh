@@ -11,6 +11,11 @@ cat >compose.yaml <<'YAML'
 name: l
 services:
   oom: {image: busybox, mem_limit: 16m, command: ["tail", "/dev/zero"]}
+  worker: # its first process goes on
+    image: busybox
+    mem_limit: 16m
+    command: ["sh", "-c", "while :; do read l </tmp/go 2>/dev/null && { rm /tmp/go; dd if=/dev/zero of=/dev/null bs=64M count=1; }; usleep 100000; done"]
+    stop_grace_period: 200ms
   bomb:
     image: busybox
     pids_limit: 20
@@ -32,6 +37,16 @@ ps_has() { orlop ps -a --format json | tr -d '\n' | sed 's/}, *{/}\n{/g' | grep 
 wait_until 30 ps_has oom '"oom": *true' || fail "no OOM is seen: $(orlop ps -a)"
 expect_match "why of an OOM" "more memory than its limit" "$(orlop why oom)"
 wait_until 30 ps_has quiet '"state": *"running"' || fail "quiet does not run"
+
+# Only a child is killed, twice: the container goes on, and says so.
+for n in "1 process" "2 processes"; do
+    orlop exec worker sh -c 'echo now >/tmp/go' || fail "exec worker"
+    wait_until 60 ps_has worker "\"state\": *\"running\".*killed $n of it" || fail "the OOM of a child is not seen: $(orlop ps -a)"
+done
+ps_has worker '"oom": *true' || fail "oom is not set: $(orlop ps --format json worker)"
+expect_match "ps of an OOM of a child" "Up .*out of memory: the kernel killed 2 processes of it" "$(orlop ps worker)"
+expect_match "why of an OOM of a child" "worker-1: out of memory: the kernel killed 2 processes of it" "$(orlop why worker)"
+expect_match "event of an OOM of a child" "task.oom.*killed 2 processes" "$(orlop events --no-follow)"
 
 said() { orlop logs --no-log-prefix "$1" | grep -q "$2"; }
 wait_until 30 said bomb "can't fork: Resource temporarily unavailable" || fail "the fork bomb has no limit"

@@ -125,9 +125,10 @@ static void gone(const struct change *c) {
 
 static const char *kind_text(enum change_kind k) {
     static const char *const names[] = {
-        "?",        "applied",  "scaled",     "restarted", "removing", "deleted",   "created",
-        "assigned", "draining", "stop",       "state",     "health",   "restarted", "gone",
-        "deleted",  "fact",     "registered", "synced",    "up",       "down",      "leader",
+        "?",         "applied",  "scaled",   "restarted", "removing",   "deleted",
+        "created",   "assigned", "draining", "stop",      "state",      "health",
+        "restarted", "gone",     "deleted",  "fact",      "registered", "synced",
+        "up",        "down",     "leader",   "oom",
     };
     return names[k];
 }

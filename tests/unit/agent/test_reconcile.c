@@ -359,6 +359,23 @@ static void test_agent_restart_adopts_what_runs(void **state) {
     assert_int_equal(rec_task(&w.rec, "1.1.0")->health, ORLOP__HEALTH__HEALTH_HEALTHY);
 }
 
+static void test_an_oom_of_a_child_is_told_once_for_each_kill(void **state) {
+    (void) state;
+    world_list(&w, NULL, 0);
+    world_run(&w, &(struct world_task){.id = "1.1.0", .service = "web", .restart = ALWAYS});
+    world_forget(&w);
+    struct rec_event oom = {.kind = REC_EV_OOM, .task = "1.1.0", .attempt = 1, .idx = 1};
+    world_event(&w, oom);
+    world_event(&w, oom);
+    oom.idx = 3;
+    world_event(&w, oom);
+    oom.attempt = 2; /* not this one */
+    world_event(&w, oom);
+    world_expect(&w, "1.1.0 = 1.1 RUNNING: out of memory: the kernel killed 1 process of it\n"
+                     "1.1.0 = 1.1 RUNNING: out of memory: the kernel killed 3 processes of it\n");
+    assert_true(rec_task(&w.rec, "1.1.0")->oom);
+}
+
 static void test_agent_restart_handles_an_exit_meanwhile(void **state) {
     (void) state;
     world_list(&w, NULL, 0);
@@ -639,6 +656,7 @@ int main(void) {
         T(test_view_comes_before_the_start),
         T(test_interlock_waits_until_the_holder_is_gone),
         T(test_agent_restart_adopts_what_runs),
+        T(test_an_oom_of_a_child_is_told_once_for_each_kill),
         T(test_agent_restart_handles_an_exit_meanwhile),
         T(test_agent_restart_repeats_the_same_attempt),
         T(test_start_cut_off_by_the_keepers_death_is_no_end),

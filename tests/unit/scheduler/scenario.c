@@ -30,7 +30,7 @@ static const char *kind_name(enum change_kind k) {
         "app.deleted", "task.created",  "task.assigned", "task.draining", "task.stopping",
         "task.state",  "task.health",   "task.restart",  "task.gone",     "task.deleted",
         "fact",        "node.register", "node.synced",   "node.up",       "node.down",
-        "leader",
+        "leader",      "task.oom",
     };
     return names[k];
 }
