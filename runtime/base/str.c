@@ -79,7 +79,7 @@ void str_make_printable(char *s, const char *keep) {
         *to++ = plain || (!c1 && strchr(keep, *s)) ? *s : '?';
         s += c1;
     }
-    *to = 0;
+    if (*to) *to = 0; /* "" may be a constant: an unset text of a message is */
 }
 
 int str_to_ipv4(const char *s, uint32_t *ret) {

@@ -46,7 +46,7 @@ done
 ps_has worker '"oom": *true' || fail "oom is not set: $(orlop ps --format json worker)"
 expect_match "ps of an OOM of a child" "Up .*out of memory: the kernel killed 2 processes of it" "$(orlop ps worker)"
 expect_match "why of an OOM of a child" "worker-1: out of memory: the kernel killed 2 processes of it" "$(orlop why worker)"
-expect_match "event of an OOM of a child" "task.oom.*killed 2 processes" "$(orlop events --no-follow)"
+expect_match "event of an OOM of a child" "task.oom.*killed 2 processes" "$(orlop events --since 10m --no-follow)"
 
 said() { orlop logs --no-log-prefix "$1" | grep -q "$2"; }
 wait_until 30 said bomb "can't fork: Resource temporarily unavailable" || fail "the fork bomb has no limit"
