@@ -5,6 +5,7 @@
 shop=$test_dir/shop
 cp -r "$test_root/deploy/examples/shop" "$shop"
 cd "$shop" || exit 1
+patient compose.yaml
 
 node_start
 import nginx redis shop-api

@@ -58,8 +58,7 @@ start() {
         orlop image import "$ORLOP_TEST_IMAGES/$image.tar" $image >/dev/null || fail "import $image"
     done
     cp -r "$here/../../deploy/examples/shop" $shop
-    # Probes of an emulated machine take their time.
-    sed -i 's/timeout: 3s/timeout: 60s/; s/start_period: 10s/start_period: 600s/' $shop/compose.yaml
+    patient $shop/compose.yaml
     cat >$count/compose.yaml <<'YAML'
 name: count
 services:
