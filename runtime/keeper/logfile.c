@@ -470,20 +470,25 @@ static int stand_at(struct log_reader *r, uint32_t number, uint64_t pos) {
     return 0;
 }
 
-void log_reader_stop_here(struct log_reader *r) {
+static void note_end(struct log_reader *r) {
     uint32_t highest = 0;
     (void) next_number(r, 0, &highest);
     auto_fd int data = highest ? open_file(r->dir, highest, "log") : -1;
     struct stat st;
     r->stop_size = data >= 0 && fstat(data, &st) == 0 ? (uint64_t) st.st_size : 0;
     r->stop_number = highest;
+}
+
+void log_reader_stop_here(struct log_reader *r) {
+    if (!r->stop_number) note_end(r); /* or where the tail was counted */
     r->stops = true;
 }
 
 static int seek_tail(struct log_reader *r, int64_t tail) {
     uint32_t number;
     uint64_t pos;
-    log_reader_stop_here(r); /* it may grow as fast as we count */
+    note_end(r);
+    r->stops = true; /* it may grow as fast as we count */
     seek_lines(r, (uint64_t) tail * 2 + TAIL_SLACK, &number, &pos);
     int e = stand_at(r, number, pos);
     int64_t total = 0;

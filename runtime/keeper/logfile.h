@@ -74,7 +74,8 @@ struct log_reader;
 must_use int log_reader_open(const char *dir, int64_t since_unix_ns, int64_t tail,
                              struct log_reader **ret, struct err *err);
 /* What is written from now on is read only as far as it ends a line begun before: without it, a
- * reader of a log that grows as fast as it reads never comes to an end. */
+ * reader of a log that grows as fast as it reads never comes to an end. After a tail: what was
+ * written since that was counted, so that no more lines come than were asked for. */
 void log_reader_stop_here(struct log_reader *r);
 /* The next line. Per-stream order is exact; the two streams come in the order in which their
  * lines became whole. A line that a new attempt cut off is whole without a newline. 1 = a line;

@@ -264,6 +264,21 @@ static void test_reader_that_stops_here_ends_though_the_log_grows(void **state) 
     log_reader_free(r);
 }
 
+static void test_tail_of_a_log_that_grows_is_no_longer_than_asked_for(void **state) {
+    (void) state;
+    open_log(0, 0);
+    put(LOG_STDOUT, "a\nb\nc\n", 0);
+    struct log_reader *r = reader(0, 2);
+    put(LOG_STDOUT, "d\ne\n", 1);
+    log_reader_stop_here(r);
+    struct buf out;
+    buf_init(&out, 1 << 16);
+    drain(r, true, &out);
+    assert_string_equal(buf_str(&out), "1@0 b\n|1@0 c\n|");
+    buf_fini(&out);
+    log_reader_free(r);
+}
+
 static void test_reader_of_a_lying_index_only_gives_wrong_lines(void **state) {
     (void) state;
     open_log(0, 0);
@@ -338,6 +353,7 @@ int main(void) {
         T(test_writer_goes_on_after_a_kill_at_any_write),
         T(test_follow_gives_what_came),
         T(test_reader_that_stops_here_ends_though_the_log_grows),
+        T(test_tail_of_a_log_that_grows_is_no_longer_than_asked_for),
         T(test_reader_of_a_lying_index_only_gives_wrong_lines),
         T(test_full_disk_keeps_the_bytes_in_the_pipe),
         T(test_driver_none_swallows_bytes),
