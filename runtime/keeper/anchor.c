@@ -190,7 +190,6 @@ static int timeout_ms(const struct anchor *a) {
 }
 
 static void turn(struct anchor *a) {
-    a->now_ms = clock_mono_ms();
     if (a->reap_again) reap(a);
     anchor__roles_turn(a);
     anchor__held_turn(a);
@@ -218,7 +217,7 @@ int anchor_main(const struct anchor_config *cfg) {
     anchor__roles_adopt(a);
     while (!a->end) {
         turn(a);
-        r = a->end ? 0 : loop_turn(&a->loop, timeout_ms(a));
+        r = a->end ? 0 : loop_turn(&a->loop, timeout_ms(a), &a->now_ms);
         if (r < 0) {
             log_error("anchor.loop", "err=\"%s\"", err_text(r));
             return EXIT_FAILURE;

@@ -81,12 +81,11 @@ static int timeout_ms(const struct keeper *k) {
 
 static int run(struct keeper *k) {
     while (!k->stop) {
-        int r = loop_turn(&k->loop, timeout_ms(k));
+        int r = loop_turn(&k->loop, timeout_ms(k), &k->now_ms);
         if (r < 0) {
             log_error("keeper.loop", "err=\"%s\"", err_text(r));
             return r;
         }
-        k->now_ms = clock_mono_ms();
         keeper__await_turn(k);
         keeper__pump_turn(k);
         keeper__hold_turn(k);

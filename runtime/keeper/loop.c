@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stddef.h>
 
+#include "runtime/base/clock.h"
 #include "runtime/base/fd.h"
 #include "runtime/base/mem.h"
 
@@ -58,10 +59,11 @@ void loop_free_later(struct loop *l, struct loop_garbage *node, void *memory) {
     l->garbage = node;
 }
 
-int loop_turn(struct loop *l, int timeout_ms) {
+int loop_turn(struct loop *l, int timeout_ms, int64_t *ret_now_ms) {
     struct epoll_event e[LOOP_BATCH];
     int n = epoll_wait(l->epoll, e, LOOP_BATCH, timeout_ms);
     if (n < 0 && errno != EINTR) return -errno;
+    *ret_now_ms = clock_mono_ms();
     for (int i = 0; i < n; i++) {
         struct loop_source *s = e[i].data.ptr;
         if (s->ready) s->ready(s, e[i].events); /* an earlier callback may have removed it */

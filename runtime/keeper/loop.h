@@ -46,7 +46,8 @@ int loop_release(struct loop *l, struct loop_source *s); /* removes, and the fd 
 /* Free MEMORY, in which NODE lies, when the turn is over. */
 void loop_free_later(struct loop *l, struct loop_garbage *node, void *memory);
 
-/* Wait at most TIMEOUT_MS (-1 = for ever) and call back what is ready: how many, LOOP_BATCH at most. */
-must_use int loop_turn(struct loop *l, int timeout_ms);
+/* Wait at most TIMEOUT_MS (-1 = for ever), set *RET_NOW_MS (CLOCK_MONOTONIC), and call back what is
+ * ready: how many, LOOP_BATCH at most. So no callback reckons with the time before the wait. */
+must_use int loop_turn(struct loop *l, int timeout_ms, int64_t *ret_now_ms);
 
 #endif

@@ -162,9 +162,8 @@ static int timeout_ms(const struct proxy *p) {
 
 static int run(struct proxy *p) {
     while (!p->stop) {
-        int r = loop_turn(&p->loop, timeout_ms(p));
+        int r = loop_turn(&p->loop, timeout_ms(p), &p->now_ms);
         if (r < 0) return r;
-        p->now_ms = clock_mono_ms();
         proxy__tcp_turn(p);
         if (p->now_ms < p->next_sweep_ms) continue;
         p->next_sweep_ms = p->now_ms + PROXY_SWEEP_MS;

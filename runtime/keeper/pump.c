@@ -69,10 +69,10 @@ static void on_streams(struct loop_source *source, uint32_t events) {
     (void) events;
     struct keeper *k = container_of(source, struct keeper, pump.streams);
     int rounds = STREAM_ROUNDS_MAX;
-    while (loop_turn(&k->pump.loop, 0) == LOOP_BATCH && --rounds > 0) {
+    while (loop_turn(&k->pump.loop, 0, &k->now_ms) == LOOP_BATCH && --rounds > 0) {
     }
     loop_events(&k->loop, source, 0);
-    k->pump.listen_ms = clock_mono_ms() + PUMP_PACE_MS;
+    k->pump.listen_ms = k->now_ms + PUMP_PACE_MS;
 }
 
 int keeper__pump_init(struct keeper *k) {

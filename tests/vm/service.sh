@@ -101,6 +101,7 @@ restart() {
 stop_start() {
     systemctl stop orlop || fail "systemctl stop"
     all_live || fail "a container ended with the service"
+    expect "how it ended" success "$(systemctl show -P Result orlop)"
     expect "roles after stop" keeper "$(roles)"
     systemctl start orlop || fail "systemctl start"
     unharmed "stop and start"
@@ -133,7 +134,7 @@ upgrade() {
     keeper=$(role_pid keeper)
     systemctl restart orlop || fail "systemctl restart"
     unharmed "an upgrade"
-    wait_until 60 eval '[ "$(readlink /proc/$keeper/exe)" = /usr/libexec/orlop/orlop-keeper ]' || fail "the keeper runs from $(readlink "/proc/$keeper/exe")"
+    wait_until 60 cmp "/proc/$keeper/exe" /usr/libexec/orlop/orlop-keeper || fail "the keeper runs from another file"
     expect "the keeper" "$keeper" "$(role_pid keeper)"
     unharmed "the keeper's upgrade"
     for role in anchor proxy; do expect "$role runs from" /usr/libexec/orlop/orlop-keeper "$(readlink "/proc/$(role_pid $role)/exe")"; done
