@@ -209,7 +209,7 @@ static void add_endpoints(struct build *b, Orlop__ViewService *out, const struct
             if (!e) return;
             e->task = t->id;
             e->address = t->addresses[i].address;
-            e->serving = rule_serving(t);
+            e->serving = rule_serving_to(t, b->r->node);
             e->slot = t->slot;
             out->endpoints[out->n_endpoints++] = e;
         }

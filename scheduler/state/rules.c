@@ -24,11 +24,18 @@ bool rule_current(const struct task *t) {
     return w && t->generation == t->service->generation && str_eq(w->hash, t->def->hash);
 }
 
-bool rule_serving(const struct task *t) {
-    return t->want == ORLOP__WANT__WANT_RUN && t->node && t->node->up &&
-           t->status.state == ORLOP__TASK_STATE__RUNNING &&
+static bool runs_well(const struct task *t) {
+    return t->want == ORLOP__WANT__WANT_RUN && t->status.state == ORLOP__TASK_STATE__RUNNING &&
            (t->status.health == ORLOP__HEALTH__HEALTH_NONE ||
             t->status.health == ORLOP__HEALTH__HEALTH_HEALTHY);
+}
+
+bool rule_serving(const struct task *t) {
+    return runs_well(t) && t->node && t->node->up;
+}
+
+bool rule_serving_to(const struct task *t, const struct node *n) {
+    return runs_well(t) && t->node && (t->node->up || t->node == n);
 }
 
 bool rule_ready(const struct task *t) {

@@ -28,6 +28,9 @@ uint32_t rule_replicas(const struct service *svc); /* 0 when removed */
 bool rule_current(const struct task *t);
 /* Takes requests now: running, healthy or without a check, on a node that is up, not leaving. */
 bool rule_serving(const struct task *t);
+/* As node N is told. To itself it is up: what runs there went on while nothing was heard of it, and a
+ * first set without it would take it out of the maps until the node is up again. */
+bool rule_serving_to(const struct task *t, const struct node *n);
 /* Does what its service wants: serving, or completed. */
 bool rule_ready(const struct task *t);
 /* Ended in a way that its restart policy does not cover: to be replaced. */

@@ -167,6 +167,7 @@ static void take_wanted(struct rig *r, const Orlop__Wanted *w) {
     for (size_t i = 0; i < w->n_volumes_gone; i++)
         ensure(map_set(&r->volumes_gone, w->volumes_gone[i], r) == 0);
     r->idx = w->to->idx;
+    if (w->full) r->web_when_full = (uintptr_t) map_get(&r->services, "web");
     if (w->more) return;
     say_applied(r);
     if (r->obedient) say_tasks(r, false);

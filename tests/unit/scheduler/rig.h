@@ -45,8 +45,9 @@ struct rig {
     Orlop__TaskStatus *ends; /* not NULL: so its tasks end that should run */
     unsigned fulls, deltas, commits;
     uint64_t answered_idx;
-    struct map tasks;    /* id -> struct fake_task */
-    struct map services; /* name -> (void *) number of serving endpoints + 1 */
+    struct map tasks;        /* id -> struct fake_task */
+    struct map services;     /* name -> (void *) number of serving endpoints + 1 */
+    uintptr_t web_when_full; /* of service web, as the newest full set had it */
     struct map volumes_gone;
     uint64_t asked_logs, asked_exec;
     char exec_task[64];

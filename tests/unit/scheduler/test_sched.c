@@ -378,6 +378,7 @@ static void test_silent_node_is_down_and_comes_back_with_its_tasks(void **state)
     rig_dial_agent(r);
     assert_true(wait_shop(r, true, 2));
     assert_int_equal(map_len(&r->tasks), 4);
+    assert_int_equal(r->web_when_full, 4); /* the first set after it: all three serve */
 }
 
 int main(void) {
