@@ -68,20 +68,33 @@ static int unique(struct map *seen, const char *what, const char *name, struct e
     return map_set(seen, name, seen);
 }
 
+/* Every rule of a node's network is about the pool: what lies outside it no node can do. */
+static int check_pool(const Orlop__Network *n, struct err *err) {
+    uint32_t subnet, prefix_len;
+    if (!*n->subnet || str_to_cidr4(n->subnet, &subnet, &prefix_len) < 0) return 0;
+    if (prefix_len >= VALUE_POOL_PREFIX &&
+        subnet >> (32 - VALUE_POOL_PREFIX) == VALUE_POOL >> (32 - VALUE_POOL_PREFIX))
+        return 0;
+    return err_say(err, -EINVAL,
+                   "network %s: subnet %s is not in 10.80.0.0/12, where tasks have their "
+                   "addresses",
+                   n->key, n->subnet);
+}
+
 int check_network(const Orlop__Network *n, struct err *err) {
     uint32_t subnet, prefix_len, gateway;
     int r = value_resource(n->key, err);
     if (!r) r = value_resource(n->name, err);
     if (!r && *n->subnet) r = value_subnet(n->subnet, err);
     if (r < 0) return err_wrap(err, r, "network %.255s", n->key);
-    if (!*n->gateway) return 0;
+    if (!*n->gateway) return check_pool(n, err);
     if (str_to_cidr4(n->subnet, &subnet, &prefix_len) < 0 || str_to_ipv4(n->gateway, &gateway) < 0)
         return err_say(err, -EINVAL, "network %s: a gateway is an address of its subnet", n->key);
     uint32_t hosts = UINT32_MAX >> prefix_len;
     if ((gateway & ~hosts) != subnet || (gateway & hosts) == 0 || (gateway & hosts) == hosts)
         return err_say(err, -EINVAL, "network %s: gateway %s is not in %s", n->key, n->gateway,
                        n->subnet);
-    return 0;
+    return check_pool(n, err);
 }
 
 static int check_networks(const Orlop__App *a, struct err *err) {

@@ -11,6 +11,10 @@
 
 #include "runtime/base/err.h"
 
+/* Addresses of tasks: 10.80.0.0/12. */
+#define VALUE_POOL UINT32_C(0x0a500000)
+#define VALUE_POOL_PREFIX 12
+
 must_use int value_image(const char *s, struct err *err);
 must_use int value_user(const char *s, struct err *err);
 must_use int value_signal(const char *s, struct err *err);

@@ -9,11 +9,12 @@
 #ifndef ORLOP_SCHEDULER_STATE_NET_H
 #define ORLOP_SCHEDULER_STATE_NET_H
 
+#include "proto/value.h"
 #include "state.h"
 
 #define NET_ID_BASE UINT32_C(0x4f520000)
-#define NET_POOL UINT32_C(0x0a500000) /* 10.80.0.0/12 */
-#define NET_POOL_PREFIX 12
+#define NET_POOL VALUE_POOL /* 10.80.0.0/12 */
+#define NET_POOL_PREFIX VALUE_POOL_PREFIX
 #define NET_SUBNET_PREFIX 22
 #define NET_VIP_POOL UINT32_C(0x0a600000) /* 10.96.0.0/16 */
 #define NET_VIP_PREFIX 16

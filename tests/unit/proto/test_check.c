@@ -164,6 +164,8 @@ BREAK(internal, s->net.internal = true)
 BREAK(no_network, s->join.network = "x")
 BREAK(static_replicas, s->join.ipv4_address = "10.0.0.2")
 BREAK(subnet, s->net.subnet = "10.0.0.1/24")
+BREAK(pool, s->net.subnet = "192.168.7.0/24")
+BREAK(pool_wide, s->net.subnet = "10.80.0.0/11")
 BREAK(gateway, (s->net.subnet = "10.0.0.0/24", s->net.gateway = "10.0.1.1"))
 BREAK(no_volume, s->mount.source = "x")
 BREAK(relative, s->mount.target = "data")
@@ -217,6 +219,8 @@ static void test_check_app_refuses_with_a_sentence(void **state) {
         {internal, "service web: it publishes ports, but"},
         {no_network, "service web: network x is not defined"},
         {static_replicas, "service web: ipv4_address is for one replica"},
+        {pool, "network default: subnet 192.168.7.0/24 is not in 10.80.0.0/12"},
+        {pool_wide, "network default: subnet"},
         {subnet, "network default: subnet \"10.0.0.1/24\""},
         {gateway, "network default: gateway 10.0.1.1 is not in"},
         {no_volume, "service web: volume x is not defined"},
