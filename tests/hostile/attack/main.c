@@ -8,8 +8,17 @@ static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
 } attacks[] = {
-    {"descriptors", attack_descriptors}, {"move-dev", attack_move_dev}, {"read", attack_read},
-    {"syscalls", attack_syscalls},       {"terminal", attack_terminal}, {"write", attack_write},
+    {"cgroup", attack_cgroup},
+    {"descriptors", attack_descriptors},
+    {"executables", attack_executables},
+    {"knock", attack_knock},
+    {"memory", attack_memory},
+    {"move-dev", attack_move_dev},
+    {"read", attack_read},
+    {"scan", attack_scan},
+    {"syscalls", attack_syscalls},
+    {"terminal", attack_terminal},
+    {"write", attack_write},
 };
 
 int main(int argc, char **argv) {

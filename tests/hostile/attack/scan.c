@@ -2,6 +2,7 @@
 /* Doors of the host: TCP ports that an address answers on, abstract sockets, sockets with a name. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -9,6 +10,14 @@
 #include <unistd.h>
 
 #include "attack.h"
+
+/* A port of the ephemeral range may connect to itself. */
+static bool own(int fd, const struct sockaddr_in *to) {
+    struct sockaddr_in from = {.sin_family = AF_UNSPEC};
+    socklen_t len = sizeof from;
+    (void) getsockname(fd, (struct sockaddr *) &from, &len);
+    return from.sin_port == to->sin_port && from.sin_addr.s_addr == to->sin_addr.s_addr;
+}
 
 static void scan_ports(const char *address) {
     struct sockaddr_in a = {.sin_family = AF_INET};
@@ -19,7 +28,7 @@ static void scan_ports(const char *address) {
         (void) setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &soon, sizeof soon);
         a.sin_port = htons((unsigned short) port);
         int r = connect(fd, (const struct sockaddr *) &a, sizeof a);
-        if (r == 0) printf("%s:%u answers\n", address, port);
+        if (r == 0 && !own(fd, &a)) printf("%s:%u answers\n", address, port);
         (void) close(fd);
         if (r < 0 && (errno == EINPROGRESS || errno == EAGAIN || errno == EHOSTUNREACH)) {
             printf("%s drops packets\n", address); /* 65535 times would take hours */
