@@ -6,11 +6,13 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 
 #include "agent/prepare_task.h"
 #include "runtime/base/fd.h"
 #include "runtime/base/log.h"
 #include "runtime/base/mem.h"
+#include "runtime/base/sys.h"
 #include "runtime/container/cgroup.h"
 
 /* The keeper has said that it ended. Whoever is in there all the same is a container whose start
@@ -91,4 +93,24 @@ int cleanup_strays(const struct paths *p, const struct strv *known, struct err *
     note(sweep_dir(paths_run(p, "private", dir), known, &mine), &first, err, &mine);
     note(sweep_cgroups(p, known, &mine), &first, err, &mine);
     return first;
+}
+
+static void unmount_all(const char *place) {
+    int r;
+    do r = sys_umount2(place, MNT_DETACH | UMOUNT_NOFOLLOW);
+    while (r == 0);
+    if (r == -EINVAL || r == -ENOENT || r == -ENOTDIR) return; /* nothing is mounted there */
+    log_warn("cleanup.place", "place=%s err=\"%s\" next=\"left as it is\"", place, err_text(r));
+}
+
+void cleanup_places(const struct paths *p) {
+    char dir[PATHS_FULL_MAX], task[PREPARE_PATH_MAX], place[PREPARE_PATH_MAX + sizeof "/scratch"];
+    DIR *d = opendir(paths_state(p, "tasks", dir));
+    struct dirent *e;
+    while (d && (e = readdir(d)) != NULL) {
+        if (*e->d_name == '.') continue;
+        snprintf(place, sizeof place, "%s/scratch", prepare_task_dir(p, e->d_name, task));
+        unmount_all(place);
+    }
+    if (d) closedir(d); /* none: there was no task yet */
 }

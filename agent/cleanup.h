@@ -21,4 +21,8 @@ must_use int cleanup_task(const struct paths *p, const char *task, struct err *e
  * parent. Removes all that it can; the first failure is the answer. */
 must_use int cleanup_strays(const struct paths *p, const struct strv *known, struct err *err);
 
+/* Unmount what an agent left in the tasks' folders that was killed between the mount of a root and
+ * its detaching. Before anything is prepared. [loop] */
+void cleanup_places(const struct paths *p);
+
 #endif

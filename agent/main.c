@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/cleanup.h"
 #include "agent/connections.h"
 #include "agent/health.h"
 #include "agent/oom.h"
@@ -217,6 +218,7 @@ static int open_runtime(struct agent *a, struct err *err) {
     int r = image_store_open(paths_state(&a->paths, "images", dir), &a->images, err);
     if (r == 0) r = prepare_mount_private(&a->paths, err);
     if (r < 0) return r;
+    cleanup_places(&a->paths);
     struct net_config cfg = {.task_pool = 10U << 24 | 80U << 16,
                              .task_pool_prefix = 12,
                              .vip_pool = 10U << 24 | 96U << 16,

@@ -33,6 +33,9 @@ ended() { orlop ps -a --format json | grep -q '"exit_code": *42'; }
 wait_until 30 ended || fail "exit code 42 is lost: $(orlop ps -a)"
 
 answers() { orlop ps >/dev/null 2>&1; }
+# What an agent that is killed has mounted to make a root: the next one unmounts it.
+place=$(printf '%s\n' "$ORLOP_STATE_DIR"/tasks/*/scratch | head -n 1)
+mount -t tmpfs none "$place" && mount -t tmpfs none "$place" || fail "mount"
 for role in agent keeper proxy scheduler anchor keeper agent; do
     victim=$(holder $role)
     [ -n "$victim" ] || fail "nobody holds $role.lock"
@@ -43,6 +46,7 @@ for role in agent keeper proxy scheduler anchor keeper agent; do
     [ -d "/proc/$count" ] || fail "the container died with $role"
 done
 wait_until 60 running 1 || fail "not running after the kills: $(orlop ps)"
+expect "what an agent had mounted" "" "$(grep " $place " /proc/self/mountinfo)"
 expect "same process after all the kills" "$count" "$(pid_of k-count-1)"
 
 # every line once, in order
