@@ -61,19 +61,9 @@ static void on_reaped(struct loop_source *s, uint32_t events) {
     if (!h->anchor->keeper.ready || !h->named) record(h->anchor, h); /* else the keeper sees it */
 }
 
-static pid_t pid_of(int pidfd) {
-    char path[48];
-    auto_free char *text = NULL;
-    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
-    if (fd_read_file(AT_FDCWD, path, 4096, &text, NULL) < 0) return 0;
-    const char *at = strstr(text, "\nPid:");
-    return at ? (pid_t) strtol(at + 5, NULL, 10) : 0;
-}
-
-static void watch(struct anchor *a, struct held *h) {
-    h->pid = pid_of(h->fd);
-    if (h->pid <= 0) return; /* reaped already: who told us of it knows how it ended */
-    h->start_ticks = process_see(h->pid).start_ticks;
+static void watch(struct anchor *a, struct held *h, const struct hold_record *r) {
+    h->pid = r->pid;
+    h->start_ticks = r->start_ticks;
     if (loop_add(&a->loop, &h->process, h->fd, 0, on_reaped) < 0) /* POLLHUP comes always */
         log_warn("held.process", "pid=%d err=\"not watched\"", (int) h->pid);
 }
@@ -81,12 +71,13 @@ static void watch(struct anchor *a, struct held *h) {
 /* ---- records ---- */
 
 /* TAKES FD. */
-static void hold(struct anchor *a, const char *name, int fd) {
+static void hold(struct anchor *a, const struct hold_record *r, int fd) {
+    const char *name = r->name;
     drop(a, name);
     struct held *h = mem_alloc(sizeof *h);
     if (h) *h = (struct held){.anchor = a, .fd = fd, .named = true};
     if (h && map_set(&a->held, name, h) == 0) {
-        if (str_ends(name, HOLD_PROCESS)) watch(a, h);
+        if (str_ends(name, HOLD_PROCESS)) watch(a, h, r);
         return;
     }
     log_error("held.lost", "name=\"%s\" err=\"no memory\"", name);
@@ -137,17 +128,24 @@ static void keeper_gone(struct anchor *a) {
     a->next_connect_ms = a->now_ms;
 }
 
+static void say(struct anchor *a, enum hold_op op) {
+    struct hold_record r = {.magic = HOLD_MAGIC, .op = op};
+    int e = a->keeper.ready ? packet_send(a->keeper.fd, &r, sizeof r, NULL, 0) : 0;
+    if (e < 0 && e != -EPIPE) log_warn("held.say", "op=%d err=\"%s\"", op, err_text(e));
+}
+
 static void on_record(struct anchor *a, struct hold_record *r, int *fd) {
     r->name[sizeof r->name - 1] = 0;
     switch (r->op) {
     case HOLD_HOLD:
-        if (*fd >= 0) hold(a, r->name, steal_fd(fd));
+        if (*fd >= 0) hold(a, r, steal_fd(fd));
         break;
     case HOLD_DROP:
         drop(a, r->name);
         break;
     case HOLD_SYNC:
         drop_unnamed(a);
+        say(a, HOLD_SYNCED);
         upgrade_keeper(a);
         break;
     default:
@@ -203,7 +201,5 @@ void anchor__held_turn(struct anchor *a) {
 }
 
 void anchor__held_farewell(struct anchor *a) {
-    struct hold_record r = {.magic = HOLD_MAGIC, .op = HOLD_FAREWELL};
-    if (a->keeper.ready && packet_send(a->keeper.fd, &r, sizeof r, NULL, 0) < 0)
-        log_warn("held.farewell", "err=\"not sent\"");
+    say(a, HOLD_FAREWELL);
 }

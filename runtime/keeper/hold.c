@@ -37,8 +37,9 @@ static bool hear(struct keeper *k, bool *ret_gone) {
         return true;
     }
     for (size_t i = 0; i < n_fds; i++) fd_close(&fds[i]);
-    if (!ours || r.op != HOLD_FAREWELL) return false;
-    k->hold.farewell = true;
+    if (!ours || (r.op != HOLD_FAREWELL && r.op != HOLD_SYNCED)) return false;
+    k->hold.farewell |= r.op == HOLD_FAREWELL;
+    k->hold.synced |= r.op == HOLD_SYNCED;
     return true;
 }
 
@@ -52,16 +53,20 @@ static void anchor_gone(struct keeper *k) {
     log_warn("anchor.gone", "farewell=%d", k->hold.farewell);
 }
 
-static void tell(struct keeper *k, enum hold_op op, const char *name, int fd) {
+static void send_record(struct keeper *k, const struct hold_record *r, int fd) {
     struct hold *h = &k->hold;
     if (!h->anchor.ready) return; /* it is told everything when it connects */
-    struct hold_record r = {.magic = HOLD_MAGIC, .op = op};
-    strncpy(r.name, name, sizeof r.name - 1);
-    if (outq_send(&h->out, h->anchor.fd, &r, sizeof r, fd) < 0) {
+    if (outq_send(&h->out, h->anchor.fd, r, sizeof *r, fd) < 0) {
         anchor_gone(k);
         return;
     }
     if (!outq_empty(&h->out)) loop_events(&k->loop, &h->anchor, EPOLLIN | EPOLLOUT);
+}
+
+static void tell(struct keeper *k, enum hold_op op, const char *name, int fd) {
+    struct hold_record r = {.magic = HOLD_MAGIC, .op = op};
+    strncpy(r.name, name, sizeof r.name - 1);
+    send_record(k, &r, fd);
 }
 
 void keeper__hold_stream(struct keeper *k, struct stream *s) {
@@ -81,8 +86,13 @@ static const char *process_name(const struct attempt *a, char buf[static FIFO_NA
 }
 
 void keeper__hold_process(struct keeper *k, struct attempt *a, int pidfd) {
+    struct hold_record r = {.magic = HOLD_MAGIC,
+                            .op = HOLD_HOLD,
+                            .pid = a->start.pid,
+                            .start_ticks = a->start.start_ticks};
     char name[FIFO_NAME_MAX];
-    if (pidfd >= 0) tell(k, HOLD_HOLD, process_name(a, name), pidfd);
+    strncpy(r.name, process_name(a, name), sizeof r.name - 1);
+    if (pidfd >= 0) send_record(k, &r, pidfd);
 }
 
 void keeper__hold_drop_process(struct keeper *k, struct attempt *a) {

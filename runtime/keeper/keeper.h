@@ -138,6 +138,7 @@ struct hold {
     struct loop_source listener, anchor;
     struct outq out;
     bool farewell; /* the anchor said goodbye: none is wanted */
+    bool synced;   /* an anchor has written the records of what ended before us */
     int64_t next_try_ms;
     pid_t child; /* an anchor that we started */
     struct loop_source child_pidfd;

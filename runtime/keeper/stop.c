@@ -22,7 +22,7 @@
 #include "runtime/base/sys.h"
 #include "runtime/container/cgroup.h"
 
-enum { UNREAPED_MAX_MS = 10000, UNRECORDED_MAX_MS = 500 };
+enum { UNREAPED_MAX_MS = 10000, UNRECORDED_MAX_MS = 30000 };
 
 static void answer_closers(struct task *t) {
     for (size_t i = 0; i < KEEPER_CLOSE_WAITERS_MAX; i++) {
@@ -172,10 +172,11 @@ void keeper__await_record(struct keeper *k, struct attempt *a) {
     await(k, a);
 }
 
+/* Unknown is what no record tells once the anchor has written what it knew, or when none comes. */
 static void await_record(struct keeper *k, struct attempt *a) {
+    bool all = k->hold.synced || k->now_ms - a->awaiting_since_ms > UNRECORDED_MAX_MS;
     keeper__read_exits(k);
-    if (a->state != ATTEMPT_ENDED && k->now_ms - a->awaiting_since_ms > UNRECORDED_MAX_MS)
-        keeper__end_unknown(k, a);
+    if (a->state != ATTEMPT_ENDED && all) keeper__end_unknown(k, a);
 }
 
 void keeper__await_turn(struct keeper *k) {
