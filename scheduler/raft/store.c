@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <raft.h>
 #include <raft/uv.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
 
@@ -23,6 +24,7 @@
 #include "runtime/base/list.h"
 #include "runtime/base/log.h"
 #include "runtime/base/mem.h"
+#include "runtime/base/str.h"
 #include "snapshot_frame.h"
 #include "term.h"
 #include "transport_none.h"
@@ -278,12 +280,19 @@ static int bootstrap(struct store *s, const char *dir, struct err *err) {
     return r < 0 ? err_set(err, r, "write the term in %s", dir) : datadir_ready(s->dirfd, err);
 }
 
+static unsigned snapshot_entries(void) {
+    const char *test = getenv("ORLOP_TEST_SNAPSHOT_ENTRIES"); /* tests kill us while we take one */
+    uint32_t n;
+    return test && str_to_u32(test, STORE_SNAPSHOT_ENTRIES, &n) == 0 && n ? n
+                                                                          : STORE_SNAPSHOT_ENTRIES;
+}
+
 static int start(struct store *s, const char *dir, bool fresh, struct err *err) {
     raft_set_election_timeout(&s->raft, ELECTION_MS);
     raft_set_heartbeat_timeout(&s->raft, HEARTBEAT_MS);
     raft_set_pre_vote(&s->raft, true);
-    raft_set_snapshot_threshold(&s->raft, STORE_SNAPSHOT_ENTRIES);
-    raft_set_snapshot_trailing(&s->raft, STORE_SNAPSHOT_ENTRIES / 8);
+    raft_set_snapshot_threshold(&s->raft, snapshot_entries());
+    raft_set_snapshot_trailing(&s->raft, snapshot_entries() / 8);
     if (fresh) {
         int r = bootstrap(s, dir, err);
         if (r < 0) return r;

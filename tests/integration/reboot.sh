@@ -35,24 +35,7 @@ orlop up --wait >"$test_dir/out" 2>&1 || fail "up: $(cat "$test_dir/out")"
 running() { [ "$(orlop ps --format json | grep -c '"state": *"running"')" = "$1" ]; }
 order() { orlop exec -T first cat /log/order | tr '\n' ' ' | sed 's/ $//'; }
 
-# A power cut: every process at once, then what a boot would not bring back.
-victims="$(for r in anchor keeper proxy scheduler agent; do holder $r; done)"
-# shellcheck disable=SC2086
-kill -STOP $victims # a keeper that sees its anchor die before it would start another
-# shellcheck disable=SC2086
-kill -KILL $victims
-parent=$(find /sys/fs/cgroup -maxdepth 3 -type d -name 'orlop-*' -newer "$saved" -printf '%f\n' | sort -u)
-expect "one parent of cgroups" 1 "$(wc -w <<<"$parent")"
-for p in $(find /sys/fs/cgroup -path "*/$parent/*" -name cgroup.procs -exec cat {} + | sort -u); do kill -9 "$p"; done
-gone() { [ -z "$(find /sys/fs/cgroup -path "*/$parent/*" -name cgroup.procs -exec cat {} + 2>/dev/null)" ]; }
-wait_until 20 gone || fail "the sandboxes do not die"
-find /sys/fs/cgroup -depth -path "*/$parent*" -type d -exec rmdir {} +
-umount "$ORLOP_RUN_DIR/fifo" "$ORLOP_RUN_DIR/private"
-rm -rf "$ORLOP_RUN_DIR"
-nft flush ruleset
-for link in $(ip -o link show | grep -o ' ol[vg][^:@]*'); do ip link del "$link" 2>/dev/null; done
-ORLOP_TEST_BOOT_ID=$(cat /proc/sys/kernel/random/uuid)
-export ORLOP_TEST_BOOT_ID
+power_cut
 node_start
 wait_until 60 running 2 || fail "not back after the power cut: $(orlop ps)"
 expect "order of starts after the power cut" "first second first second" "$(order)"

@@ -38,6 +38,36 @@ holder() {
     inode=$(stat -c %i "$ORLOP_RUN_DIR/$1.lock") || return 1
     awk -v i=":$inode " 'index($0, i) {print $5; exit}' /proc/locks
 }
+# The directory of cgroups of this node: runtime/base/paths.c makes its name of RUN's.
+node_cgroup() {
+    local i hash=$((0xcbf29ce484222325))
+    for ((i = 0; i < ${#ORLOP_RUN_DIR}; i++)); do
+        hash=$(((hash ^ $(printf %d "'${ORLOP_RUN_DIR:i:1}")) * 0x100000001b3))
+    done
+    printf 'orlop-%08x' $((hash & 0xffffffff))
+}
+# node_cgroups FIND-ARGS...: what is below it, in every hierarchy.
+node_cgroups() { find /sys/fs/cgroup -path "*/$(node_cgroup)*" "$@" 2>/dev/null; }
+node_processes() { node_cgroups -name cgroup.procs -exec cat {} + | sort -u; }
+# A power cut: every process at once, then what a boot would not bring back. node_start comes after it.
+power_cut() {
+    local r p
+    r=$(for r in anchor keeper proxy scheduler agent; do holder $r; done)
+    # shellcheck disable=SC2086
+    kill -STOP $r # a keeper that sees its anchor die before it would start another
+    # shellcheck disable=SC2086
+    kill -KILL $r
+    for p in $(node_processes); do kill -9 "$p" 2>/dev/null; done
+    none() { [ -z "$(node_processes)" ]; }
+    wait_until 20 none || fail "the sandboxes do not die"
+    node_cgroups -depth -type d -exec rmdir {} +
+    for p in $(awk -v dir="$test_dir/" 'index($5, dir) == 1 {print $5}' /proc/self/mountinfo | sort -r); do umount "$p"; done
+    rm -rf "$ORLOP_RUN_DIR"
+    nft flush ruleset
+    for p in $(ip -o link show | grep -o ' ol[vg][^:@]*'); do ip link del "$p" 2>/dev/null; done
+    ORLOP_TEST_BOOT_ID=$(cat /proc/sys/kernel/random/uuid)
+    export ORLOP_TEST_BOOT_ID
+}
 node_logs() { tail -n 30 "$ORLOP_RUN_DIR"/logs/*.log 2>/dev/null; }
 
 import() { for i in "$@"; do orlop image import "$images/$i.tar" "$i" >/dev/null || fail "import $i"; done; }

@@ -3,7 +3,8 @@
  *   send TEXT      type TEXT (escapes: \n \r \t \xNN)
  *   expect TEXT    read until TEXT has come since the last expect; fails after 20 s
  *   size ROWS COLS change the window
- *   eof            hang up and wait for the command
+ *   eof            wait for the command
+ *   rest           the same, then print what has come since the last expect
  * Exit code: the command's; 99 when an expect failed (what came is on stderr). */
 #include <errno.h>
 #include <poll.h>
@@ -75,13 +76,15 @@ static size_t unescape(char *s) {
 }
 
 static int finish(pid_t pid, int master) {
-    while (read_some(master, 1000)) {
-        int status;
-        if (waitpid(pid, &status, WNOHANG) == pid)
-            return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-    }
     int status;
-    waitpid(pid, &status, 0);
+    bool open = true, ended = false;
+    while (!ended && (open = read_some(master, 1000)))
+        ended = waitpid(pid, &status, WNOHANG) == pid;
+    if (!ended) waitpid(pid, &status, 0);
+    for (size_t before = n_seen + 1; open && n_seen != before;) { /* what the command left there */
+        before = n_seen;
+        open = read_some(master, 0);
+    }
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
@@ -97,6 +100,7 @@ int main(int argc, char **argv) {
         _exit(127);
     }
     char line[4096];
+    bool rest = false;
     while (fgets(line, sizeof line, stdin)) {
         line[strcspn(line, "\n")] = 0;
         if (strncmp(line, "send ", 5) == 0) {
@@ -110,9 +114,11 @@ int main(int argc, char **argv) {
             }
         } else if (sscanf(line, "size %hu %hu", &size.ws_row, &size.ws_col) == 2) {
             ioctl(master, TIOCSWINSZ, &size);
-        } else if (strcmp(line, "eof") == 0) {
+        } else if (strcmp(line, "eof") == 0 || (rest = strcmp(line, "rest") == 0)) {
             break;
         }
     }
-    return finish(pid, master);
+    int code = finish(pid, master);
+    if (rest) fwrite(seen, 1, n_seen, stdout);
+    return code;
 }

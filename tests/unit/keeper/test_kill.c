@@ -31,7 +31,7 @@
 #include "runtime/keeper/logfile.h"
 #include "runtime/keeper/reap.h"
 
-enum { KILLS_DEFAULT = 100, TASKS_MAX = 64, LINES = 20000, ALIVE = 10, WAIT_MS = 60000 };
+enum { KILLS_DEFAULT = 200, TASKS_MAX = 192, LINES = 20000, ALIVE = 10, WAIT_MS = 60000 };
 
 static struct {
     uint64_t random;
