@@ -58,7 +58,10 @@ static int compare(const void *a, const void *b) {
 
 int main(int argc, char **argv) {
     int n = argc > 4 ? atoi(argv[1]) : 0, pause = argc > 4 ? atoi(argv[2]) : 0, count = 0;
-    if (n < RUNS_MIN || n > RUNS_MAX || argc % 2 == 0) return 2;
+    if (n < RUNS_MIN || n > RUNS_MAX || argc % 2 == 0) {
+        fprintf(stderr, "rounds: %d to %d\n", RUNS_MIN, RUNS_MAX);
+        return 2;
+    }
     for (int i = 3; i + 1 < argc && count < MAX; i += 2, count++) {
         runners[count].name = argv[i];
         launch(&runners[count], argv[i + 1]);
