@@ -262,7 +262,7 @@ static void start(struct agent *a, const struct task *t) {
     struct agent_task *shell = agent_task(a, t->id);
     note_attempt(a, t);
     if (!known(t, shell) ||
-        shell->prepared->n_fds == 0) { /* was given away with an answer that got lost */
+        shell->prepared->n_fds == 0) { /* given away with a START whose answer got lost */
         agent_event(a, &(struct rec_event){.kind = REC_EV_START_FAILED,
                                            .task = t->id,
                                            .attempt = t->attempt,
@@ -274,6 +274,8 @@ static void start(struct agent *a, const struct task *t) {
     int r =
         klink_start(a->klink, &shell->prepared->spec, shell->prepared->fds, shell->prepared->n_fds);
     sent("start", t, r);
+    /* Used up: the keeper may be killed when its child has mounted the root, which no other can. */
+    if (r == 0) prepared_close_fds(shell->prepared);
     if (r < 0 && r != -ENOTCONN)
         agent_event(a, &(struct rec_event){.kind = REC_EV_START_FAILED,
                                            .task = t->id,

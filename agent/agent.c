@@ -175,17 +175,9 @@ static void on_lost(void *ctx, const struct err *why) {
     agent_event(ctx, &(struct rec_event){.kind = REC_EV_KEEPER_LOST});
 }
 
-static void close_descriptors(struct agent *a, const char *task, uint32_t attempt) {
-    struct agent_task *t = agent_task(a, task);
-    if (!t->prepared || t->attempt != attempt) return;
-    for (size_t i = 0; i < t->prepared->n_fds; i++) fd_close(&t->prepared->fds[i]);
-    t->prepared->n_fds = 0;
-}
-
 static void on_started(void *ctx, const Orlop__SandboxEntry *m) {
     struct agent *a = ctx;
     struct rec_entry e = to_entry(a, m);
-    close_descriptors(a, m->task, m->attempt);
     agent_event(a, &(struct rec_event){.kind = REC_EV_STARTED,
                                        .task = e.task,
                                        .boot = e.boot,
@@ -200,7 +192,6 @@ static void on_started(void *ctx, const Orlop__SandboxEntry *m) {
 static void on_start_failed(void *ctx, const char *task, uint32_t attempt,
                             const Orlop__KeeperFailure *f) {
     struct agent *a = ctx;
-    close_descriptors(a, task, attempt);
     agent_event(a, &(struct rec_event){.kind = REC_EV_START_FAILED,
                                        .task = task,
                                        .attempt = attempt,

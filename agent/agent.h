@@ -36,7 +36,7 @@ struct aview;
 struct agent_task {
     char id[TASK_ID_MAX];
     uint32_t attempt;
-    struct prepared *prepared; /* its descriptors are closed once START was answered */
+    struct prepared *prepared; /* its descriptors are given away with START */
     bool describing;           /* a pool job finds out what an adopted one was made of */
     bool signal_due;           /* ... and then its stop signal is sent */
     bool watch_due;            /* ... and then its health is watched */

@@ -71,9 +71,14 @@ void prepare_unmount_private(const struct paths *p) {
     if (sys_umount2(dir, MNT_DETACH) == 0) rmdir(dir);
 }
 
+void prepared_close_fds(struct prepared *p) {
+    for (size_t i = 0; i < p->n_fds; i++) fd_close(&p->fds[i]);
+    p->n_fds = 0;
+}
+
 void prepared_free(struct prepared *p) {
     if (!p) return;
-    for (size_t i = 0; i < p->n_fds; i++) fd_close(&p->fds[i]);
+    prepared_close_fds(p);
     arena_fini(&p->arena);
     mem_free(p);
 }

@@ -48,6 +48,7 @@ struct prepared {
 must_use int prepare_task_run(const struct prepare_input *in, struct prepared **ret,
                               bool *ret_retry, struct err *err);
 void prepared_free(struct prepared *p);
+void prepared_close_fds(struct prepared *p);
 
 /* What the service's image says, without preparing: stop signal and health check of a task that was
  * found running. The result lives in a struct prepared without descriptors. [pool] */

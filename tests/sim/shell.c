@@ -61,6 +61,10 @@ Orlop__SandboxLink **prepare_task_links(struct arena *a, const char *sandbox,
     return NULL; /* nobody deletes links here */
 }
 
+void prepared_close_fds(struct prepared *p) {
+    p->n_fds = 0;
+}
+
 void prepared_free(struct prepared *p) {
     if (!p) return;
     arena_fini(&p->arena);

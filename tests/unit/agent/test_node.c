@@ -8,13 +8,17 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "node.h"
+#include "runtime/base/clock.h"
+#include "runtime/base/fd.h"
 #include "runtime/base/mem.h"
 #include "runtime/base/str.h"
 #include "runtime/container/cgroup.h"
@@ -150,6 +154,40 @@ static void test_killed_keeper_changes_nothing_for_tasks(void **state) {
     assert_int_equal(node_status_of(&n, "1.6.0")->state, STATE(RUNNING));
     node_set_want(&n, "1.6.0", ORLOP__WANT__WANT_STOP);
     node_wait_gone(&n, "1.6.0");
+}
+
+/* Kills the keeper in the moment when it has a child more: the sandbox builds itself, no start record
+ * is written yet. */
+static pid_t kill_at_next_child(pid_t keeper) {
+    char path[64], before[1024] = "", now[1024];
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int) keeper, (int) keeper);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n_before = fd < 0 ? -1 : pread(fd, before, sizeof before, 0), got = n_before;
+    pid_t pid = fork();
+    if (pid != 0) {
+        close(fd);
+        return pid;
+    }
+    for (int64_t end = clock_mono_ms() + 10000; got == n_before && clock_mono_ms() < end;)
+        got = pread(fd, now, sizeof now, 0);
+    kill(keeper, SIGKILL);
+    _exit(0);
+}
+
+/* A START that is repeated needs a root of its own: the first child may have mounted the other. */
+static void test_keeper_killed_while_a_sandbox_builds_fails_no_task(void **state) {
+    (void) state;
+    char id[16], path[PATHS_FULL_MAX];
+    for (int i = 0; i < 10; i++) {
+        pid_t keeper = 0;
+        while ((keeper = fd_lock_holder(paths_run(&n.paths, "keeper.lock", path))) <= 0) continue;
+        pid_t killer = kill_at_next_child(keeper);
+        snprintf(id, sizeof id, "1.6.%d", i);
+        want(id, "web", "sleep 1000");
+        node_wait_state(&n, id, STATE(RUNNING));
+        waitpid(killer, NULL, 0);
+        assert_int_equal(node_status_of(&n, id)->restarts, 0);
+    }
 }
 
 static void test_halt_and_start_again_without_a_scheduler(void **state) {
@@ -311,6 +349,7 @@ int main(void) {
         T(test_killed_agent_adopts_and_goes_on),
         T(test_sigterm_leaves_everything_running),
         T(test_killed_keeper_changes_nothing_for_tasks),
+        T(test_keeper_killed_while_a_sandbox_builds_fails_no_task),
         T(test_halt_and_start_again_without_a_scheduler),
         T(test_reboot_starts_what_should_run),
         T(test_health_is_probed_and_told),
