@@ -145,6 +145,10 @@ int anchor_start(const struct paths *p, pid_t *ret_pid) {
     if (r) return r;
     if (setenv("ORLOP_RUN_DIR", p->run, 1) < 0 || setenv("ORLOP_STATE_DIR", p->state, 1) < 0)
         return cli_fail(EXIT_FAILED, "no memory");
+    /* Those of a service or a desktop's terminal that we were called from: no systemd starts this
+     * anchor again, the keeper must. */
+    (void) unsetenv("INVOCATION_ID");
+    (void) unsetenv("NOTIFY_SOCKET");
     r = spawn(keeper, self, paths_run(p, "logs/anchor.log", log), ret_pid);
     return r < 0 ? cli_fail(EXIT_FAILED, "cannot start %s: %s", keeper, err_text(r)) : 0;
 }
