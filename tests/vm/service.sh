@@ -139,6 +139,12 @@ upgrade() {
     unharmed "the keeper's upgrade"
     for role in anchor proxy; do expect "$role runs from" /usr/libexec/orlop/orlop-keeper "$(readlink "/proc/$(role_pid $role)/exe")"; done
     for role in agent scheduler; do expect "$role runs from" /usr/bin/orlop "$(readlink "/proc/$(role_pid $role)/exe")"; done
+    # The keeper still learns how containers of before end: kernel 6.1 tells nobody but the parent.
+    kill -KILL "$(sed -n 's/^count-polite-1 \([0-9]*\) .*/\1/p' $work/containers)"
+    wait_until 60 grep -q 'name=count-polite-1 .*reason="killed by signal 9' /run/orlop/logs/agent.log || fail "nobody knows how it was killed"
+    wait_until 60 eval '[ "$(said)" = "hello hello" ]' || fail "the killed one does not run again: $(said)"
+    (cd $count && orlop exec -T polite sh -c 'echo hello >/log/said') || fail "exec in the one that was killed"
+    containers >$work/containers
     # The new agent and the keeper work together.
     (cd $shop && orlop scale api=4 --wait >/dev/null) || fail "scale after an upgrade"
     expect "exec after an upgrade" hello "$(cd $shop && orlop exec -T redis echo hello)"
