@@ -334,11 +334,22 @@ static struct known *know(struct logs *l, const struct task *t) {
     return k;
 }
 
+/* Who follows waits for it. Who does not must not take a part for the whole. */
+static void note_absent(struct logs *l, const struct node *n) {
+    list_each (it, &n->tasks)
+        if (!l->req->follow && wanted(l, list_entry(it, struct task, node_link)))
+            (void) err_say(&l->failed, -ENOTCONN,
+                           "node %s is not connected: its tasks' lines are missing", n->name);
+}
+
 /* Open a stream to N for the tasks there that nobody reads yet. */
 static int open_source(struct logs *l, const struct node *n, const struct known *only) {
     static const struct bus_stream_ops ops = {source_data, source_end, NULL, source_closed};
     struct bus_conn *conn = agents_conn(l->sched->agents, n->name);
-    if (!conn) return 0; /* a later turn looks again */
+    if (!conn) {
+        note_absent(l, n);
+        return 0; /* a later turn looks again */
+    }
     auto_free char **ids = mem_array(map_len(&l->sched->state.tasks) + 1, sizeof *ids);
     struct source *src = mem_zalloc(sizeof *src);
     if (!ids || !src) {
@@ -371,6 +382,7 @@ static int open_source(struct logs *l, const struct node *n, const struct known 
     for (size_t i = 0; map_next(&l->tasks, &i, NULL, &value);)
         if (((struct known *) value)->source == src) ((struct known *) value)->source = NULL;
     mem_free(src);
+    if (e == -ENOTCONN) note_absent(l, n);
     return e == -ENOENT || e == -ENOTCONN ? 0 : e;
 }
 

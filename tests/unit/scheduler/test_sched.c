@@ -364,6 +364,31 @@ static bool node_down_seen(struct rig *r) {
     return down;
 }
 
+static void lose_node(struct rig *r) {
+    uint64_t until = uv_hrtime() + (uint64_t) RIG_DEADLINE_MS * 1000000;
+    rig_hang_up_agent(r);
+    while (!node_down_seen(r)) assert_true(uv_hrtime() < until);
+}
+
+static void test_logs_of_a_node_that_is_away_are_said_to_be_missing(void **state) {
+    struct rig *r = *state;
+    struct err err;
+    struct arena a;
+    uint64_t revision = 0;
+    rig_dial_agent(r);
+    apply_shop(r, "1", 0, &err, &revision);
+    assert_true(wait_shop(r, true, 2));
+    lose_node(r);
+    arena_init(&a, 1 << 20);
+    Orlop__LogsRequest l = ORLOP__LOGS_REQUEST__INIT;
+    l.app = "shop";
+    l.tail = -1;
+    assert_null(rig_call(r, ORLOP__METHOD__LOGS, &l.base, &orlop__log_batch__descriptor, &a, &err));
+    assert_int_equal(err.code, -ENOTCONN);
+    assert_string_equal(err.text, "node n1 is not connected: its tasks' lines are missing");
+    arena_fini(&a);
+}
+
 static void test_silent_node_is_down_and_comes_back_with_its_tasks(void **state) {
     struct rig *r = *state;
     struct err err;
@@ -371,9 +396,7 @@ static void test_silent_node_is_down_and_comes_back_with_its_tasks(void **state)
     rig_dial_agent(r);
     apply_shop(r, "3", 0, &err, &revision);
     assert_true(wait_shop(r, true, 2));
-    rig_hang_up_agent(r);
-    uint64_t until = uv_hrtime() + (uint64_t) RIG_DEADLINE_MS * 1000000;
-    while (!node_down_seen(r)) assert_true(uv_hrtime() < until);
+    lose_node(r);
     assert_true(wait_shop(r, true, 0));
     rig_dial_agent(r);
     assert_true(wait_shop(r, true, 2));
@@ -390,6 +413,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_why_without_a_node_says_so, setup, teardown),
         cmocka_unit_test_setup_teardown(test_why_of_an_end_says_what_comes_next, setup, teardown),
         cmocka_unit_test_setup_teardown(test_exec_and_logs_reach_the_agent, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_logs_of_a_node_that_is_away_are_said_to_be_missing,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(test_one_reader_of_logs_too_many_is_refused, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_silent_node_is_down_and_comes_back_with_its_tasks,
