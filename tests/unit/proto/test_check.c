@@ -197,6 +197,12 @@ BREAK(stop_signal, s->db.stop_signal = "SIGFOO")
 BREAK(secret_over_mount,
       (s->db.mounts = s->web.mounts, s->db.n_mounts = 1, s->use.target = s->mount.target))
 BREAK(long_command, s->env.value = long_text)
+BREAK(tenant_privileged, (s->app.tenant = "t", s->db.privileged = true))
+BREAK(tenant_bind,
+      (s->app.tenant = "t", s->mount.kind = ORLOP__MOUNT__KIND__BIND, s->mount.source = "/"))
+BREAK(tenant_pid, (s->app.tenant = "t", s->db.pid_mode = "host"))
+BREAK(tenant_ipc, (s->app.tenant = "t", s->db.ipc_mode = "host"))
+BREAK(tenant_filter, (s->app.tenant = "t", s->db.seccomp_unconfined = true))
 #undef BREAK
 
 static void test_check_app_refuses_with_a_sentence(void **state) {
@@ -252,6 +258,11 @@ static void test_check_app_refuses_with_a_sentence(void **state) {
         {secret_over_mount, "service db: /data is mounted twice"},
         {long_command, "service db: command and environment have more than 96 KiB"},
         {volume_name, "volume data: name \"../x\""},
+        {tenant_privileged, "service db: tenant t must not have privileged"},
+        {tenant_bind, "service web: tenant t must not have a bind mount"},
+        {tenant_pid, "service db: tenant t must not have the host's PID namespace"},
+        {tenant_ipc, "service db: tenant t must not have the host's IPC namespace"},
+        {tenant_filter, "service db: tenant t must not have another seccomp profile"},
     };
     memset(long_text, 'x', sizeof long_text - 1);
     for (size_t i = 0; i < array_len(cases); i++) {
