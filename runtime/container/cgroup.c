@@ -252,7 +252,7 @@ int cgroup__read_key(int dir, const char *file, const char *key, uint64_t *ret) 
 static int clear_old(int dir, const char *name, struct err *err) {
     auto_fd int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0) return err_set(err, -errno, "open %s", name);
-    size_t n;
+    size_t n = 0;
     int r = cgroup__each_process(fd, NULL, NULL, &n);
     if (r < 0) return err_set(err, r, "look into %s", name);
     if (n) return err_say(err, -EBUSY, "%s exists and has processes in it", name);

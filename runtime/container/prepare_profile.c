@@ -142,7 +142,7 @@ static int compare(const Orlop__SeccompRule *u, struct scmp_arg_cmp cmp[static A
     if (u->n_args > ARGS) return err_say(err, -EINVAL, "a seccomp rule has too many arguments");
     for (size_t i = 0; i < u->n_args; i++) {
         const Orlop__SeccompArg *a = u->args[i];
-        enum scmp_compare op;
+        enum scmp_compare op = _SCMP_CMP_MIN;
         int r = operator_of(a->op, &op, err);
         if (r < 0) return r;
         if (a->index >= ARGS) return err_say(err, -EINVAL, "a seccomp argument has no such number");
